@@ -1,0 +1,47 @@
+"""The command line: `gmner <command> …`. A command's module is imported only when it is asked for."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from gmner.errors import GmnerError
+
+# command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
+COMMANDS = {
+}
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser with the arguments of `command` alone: the others stay unimported."""
+    parser = argparse.ArgumentParser(prog="gmner", description=__import__("gmner").__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, help_text in COMMANDS.items():
+        subparser = commands.add_parser(name, help=help_text, description=help_text)
+        if name == command:
+            _module_of(name).add_arguments(subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 1 after an error the user can mend, or 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    parsed = build_parser(command).parse_args(arguments)
+    logging.basicConfig(level=os.environ.get("GMNER_LOG", "INFO"), format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        return int(_module_of(parsed.command).run(parsed) or 0)
+    except GmnerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _module_of(command: str):  # type: ignore[no-untyped-def]
+    return importlib.import_module(f"gmner.commands.{command.replace('-', '_')}")

@@ -1,0 +1,239 @@
+"""One Arrow schema a table, and the two functions through which every table is read and written."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gmner.errors import DataError
+from gmner.files import atomic_path
+from gmner.records import Entity, Sample
+
+BOX = pa.list_(pa.float64(), 4)
+BOXES = pa.list_(BOX)
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+ENTITY = pa.struct(
+    [
+        _required("start", pa.int32()),
+        _required("end", pa.int32()),
+        _required("mention", pa.string()),
+        _required("type", pa.string()),
+        pa.field("fine_type", pa.string()),
+        _required("boxes", BOXES),
+        pa.field("description", pa.string()),
+    ]
+)
+
+SAMPLES = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        _required("dataset", pa.string()),
+        _required("split", pa.string()),
+        _required("image_id", pa.string()),
+        _required("image_path", pa.string()),
+        _required("width", pa.int32()),
+        _required("height", pa.int32()),
+        _required("tokens", pa.list_(pa.string())),
+        _required("text", pa.string()),
+        pa.field("caption", pa.string()),
+        _required("entities", pa.list_(ENTITY)),
+    ]
+)
+
+RATIONALES = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        pa.field("text", pa.string()),  # null where every answer was refused
+        _required("accepted", pa.bool_()),
+        pa.field("reason", pa.string()),  # why it was refused
+        _required("teacher", pa.string()),
+        _required("provider", pa.string()),
+        _required("model", pa.string()),
+        _required("prompt_version", pa.string()),
+        _required("key", pa.string()),  # of the raw answer in the store
+        _required("tries", pa.int32()),
+        pa.field("tokens_in", pa.int64()),
+        pa.field("tokens_out", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+    ]
+)
+
+# One row a sample and epoch. Boxes are those of all entities of the sample one after the other, in the order of
+# `entities` and of their boxes: `original_boxes` and `boxes` (perturbed) in pixels of the model's frame.
+TARGETS = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        _required("epoch", pa.int32()),
+        _required("completion", pa.string()),
+        _required("reasoning", pa.bool_()),
+        _required("original_boxes", BOXES),
+        _required("boxes", BOXES),
+        _required("iou", pa.list_(pa.float64())),
+        _required("tries", pa.list_(pa.int32())),
+        _required("fallback", pa.list_(pa.bool_())),
+    ]
+)
+
+OUTPUTS = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        _required("output", pa.string()),
+        _required("prompt_tokens", pa.int32()),
+        _required("output_tokens", pa.int32()),
+        _required("finish_reason", pa.string()),  # stop | length
+    ]
+)
+
+PREDICTED = pa.struct(
+    [
+        _required("mention", pa.string()),
+        _required("type", pa.string()),
+        _required("boxes", BOXES),  # pixels of the original image
+    ]
+)
+PROBLEM = pa.struct([_required("code", pa.string()), _required("detail", pa.string())])
+
+PREDICTIONS = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        pa.field("reasoning", pa.string()),
+        _required("entities", pa.list_(PREDICTED)),
+        _required("problems", pa.list_(PROBLEM)),
+    ]
+)
+
+
+def write_table(
+    path: Path | str,
+    rows: pa.Table | Iterable[Mapping[str, Any]],
+    schema: pa.Schema,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Validate `rows` against `schema` and write them to `path` as parquet, atomically.
+
+    `metadata` is kept in the file's own key-value metadata. Raises DataError naming the file, the column and
+    the row where a value does not fit.
+    """
+    table = rows if isinstance(rows, pa.Table) else _table_of_rows(list(rows), schema, path)
+    _check_schema(table.schema, schema, path)
+    table = table.cast(schema)
+    _check_no_nulls(table, schema, path)
+    if metadata:
+        table = table.replace_schema_metadata({key: metadata[key] for key in sorted(metadata)})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_statistics=False)
+
+
+def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a parquet table and check that it has `schema` (or the named columns of it)."""
+    if not Path(path).exists():
+        raise DataError(f"{path}: the table is missing; run the stage that writes it")
+    try:
+        table = pq.read_table(path, columns=list(columns) if columns else None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet table ({error}); delete it and rerun its stage") from error
+    expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    _check_schema(table.schema, expected, path)
+    _check_no_nulls(table, expected, path)
+    return table
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """Return the key-value metadata that `write_table` kept in a table."""
+    found = pq.read_schema(path).metadata or {}
+    return {key.decode(): value.decode() for key, value in found.items() if not key.startswith(b"ARROW")}
+
+
+def _table_of_rows(rows: list[Mapping[str, Any]], schema: pa.Schema, path: Path | str) -> pa.Table:
+    try:
+        return pa.Table.from_pylist(rows, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+        for number, row in enumerate(rows):
+            try:
+                pa.Table.from_pylist([row], schema=schema)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as found:
+                raise DataError(f"{path}: row {number} does not fit the table's schema: {found}") from found
+        raise DataError(f"{path}: rows do not fit the table's schema: {error}") from error
+
+
+def _check_schema(found: pa.Schema, expected: pa.Schema, path: Path | str) -> None:
+    missing = [name for name in expected.names if name not in found.names]
+    extra = [name for name in found.names if name not in expected.names]
+    if missing or extra:
+        raise DataError(
+            f"{path}: columns differ from the table's schema: missing {missing}, unexpected {extra}; "
+            "it was written by another version: rerun the stage that writes it"
+        )
+    for field in expected:
+        if not found.field(field.name).type.equals(field.type):
+            raise DataError(
+                f"{path}: column '{field.name}' is {found.field(field.name).type}, expected {field.type}; "
+                "rerun the stage that writes it"
+            )
+
+
+def _check_no_nulls(table: pa.Table, schema: pa.Schema, path: Path | str) -> None:
+    for field in schema:
+        if field.nullable or not table.column(field.name).null_count:
+            continue
+        row = table.column(field.name).is_null().to_pylist().index(True)
+        raise DataError(f"{path}: column '{field.name}' is empty in row {row}, but every row must have it")
+
+
+def sample_to_row(sample: Sample) -> dict[str, Any]:
+    """Return a sample as a row of SAMPLES."""
+    return {
+        "sample_id": sample.sample_id,
+        "dataset": sample.dataset,
+        "split": sample.split,
+        "image_id": sample.image_id,
+        "image_path": sample.image_path,
+        "width": sample.size_wh[0],
+        "height": sample.size_wh[1],
+        "tokens": list(sample.tokens),
+        "text": sample.text,
+        "caption": sample.caption,
+        "entities": [
+            {
+                "start": entity.start,
+                "end": entity.end,
+                "mention": entity.mention,
+                "type": entity.type,
+                "fine_type": entity.fine_type,
+                "boxes": [list(box) for box in entity.boxes],
+                "description": entity.description,
+            }
+            for entity in sample.entities
+        ],
+    }
+
+
+def row_to_sample(row: Mapping[str, Any]) -> Sample:
+    """Return a row of SAMPLES as a sample."""
+    return Sample(
+        sample_id=row["sample_id"],
+        dataset=row["dataset"],
+        split=row["split"],
+        image_id=row["image_id"],
+        image_path=row["image_path"],
+        size_wh=(row["width"], row["height"]),
+        tokens=tuple(row["tokens"]),
+        text=row["text"],
+        caption=row["caption"],
+        entities=tuple(
+            Entity(**{**entity, "boxes": tuple(tuple(box) for box in entity["boxes"])}) for entity in row["entities"]
+        ),
+    )
+
+
+def read_samples(path: Path | str, split: str | None = None) -> list[Sample]:
+    """Read a table of samples, or one split of it, in the order of the file."""
+    rows = read_table(path, SAMPLES).to_pylist()
+    return [row_to_sample(row) for row in rows if split is None or row["split"] == split]

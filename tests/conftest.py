@@ -1,0 +1,20 @@
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder with the real annotations and golden counts (GMNER_SHARED, default ../shared)."""
+    folder = Path(os.environ.get("GMNER_SHARED", REPO.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"real annotations not found at {folder}; set GMNER_SHARED to their folder")
+    return folder
