@@ -1,0 +1,36 @@
+"""What all settings models have in common: unknown keys are refused by name, values never change."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that the configuration gives to something; it becomes a folder's name."""
+
+
+class Settings(BaseModel):
+    """Base of every settings model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise PydanticCustomError(
+                        "unknown_key", "{hint}", {"key": str(key), "hint": suggest(str(key), cls.model_fields)}
+                    )
+        return data
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'? (known: …)` for a name that is none of `known`."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    meant = f"did you mean '{near[0]}'? " if near else ""
+    return f"{meant}(known: {', '.join(names) if names else 'none'})"

@@ -1,0 +1,141 @@
+"""The whole configuration, and reading one from a mapping or a file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from gmner.config.base import Name, Settings, suggest
+from gmner.config.data import DEFAULT_SOURCES, DatasetSettings, Source, SourceName
+from gmner.config.messages import explain
+from gmner.config.model import BackboneSettings
+from gmner.config.run import RunSettings
+from gmner.config.tables import Tables
+from gmner.config.teachers import TeacherSettings
+from gmner.errors import ConfigError
+
+
+class Config(Settings):
+    """A configuration; in one that `load_config` returns, `defaults` are merged into each of the `runs`."""
+
+    seeds: tuple[int, ...] = Field((42,), min_length=1)
+    sources: dict[SourceName, Source] = Field(default_factory=dict, validate_default=True)
+    datasets: dict[Name, DatasetSettings] = Field(min_length=1)
+    backbones: dict[Name, BackboneSettings] = Field(min_length=1)
+    teachers: dict[Name, TeacherSettings] = {}
+    defaults: RunSettings = RunSettings()
+    runs: dict[Name, RunSettings] = Field(min_length=1)
+    tables: Tables = Tables()
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _over_pinned(cls, given: Any) -> Any:
+        return deep_merge(DEFAULT_SOURCES, given) if isinstance(given, Mapping) else given
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("seeds must be different and not negative")
+        return seeds
+
+    @model_validator(mode="after")
+    def _check_references(self) -> "Config":
+        problems = [line for name, run in self.runs.items() for line in self._broken_in_run(name, run)]
+        problems += self._broken_in_tables()
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return self
+
+    def _broken_in_run(self, name: str, run: RunSettings) -> list[str]:
+        problems = []
+        if run.backbone not in self.backbones:
+            problems.append(_missing(f"runs.{name}.backbone", run.backbone, "backbones", self.backbones))
+        if run.kind == "tuned" and run.cot and run.teacher not in self.teachers:
+            problems.append(_missing(f"runs.{name}.teacher", run.teacher, "teachers", self.teachers))
+        for dataset in run.datasets or ():
+            if dataset not in self.datasets:
+                problems.append(_missing(f"runs.{name}.datasets", dataset, "datasets", self.datasets))
+        return problems
+
+    def _broken_in_tables(self) -> list[str]:
+        problems = []
+        for name, table in self.tables.asked().items():
+            key = f"tables.{name}"
+            problems += [_missing(key, run, "runs", self.runs) for run in table.run_names() if run not in self.runs]
+            unknown = [dataset for dataset in table.datasets or () if dataset not in self.datasets]
+            problems += [_missing(f"{key}.datasets", dataset, "datasets", self.datasets) for dataset in unknown]
+            if not problems and not any(self.datasets_of(run, table.datasets) for run in table.run_names()):
+                problems.append(f"{key}: none of its runs is done for any of its data sets {list(table.datasets or ())}")
+        return problems
+
+    def datasets_of(self, run: str, among: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return the data sets that a run is done for, in the configuration's order, or those `among` some."""
+        wanted = self.runs[run].datasets
+        return tuple(
+            name for name in self.datasets if (wanted is None or name in wanted) and (among is None or name in among)
+        )
+
+    def seeds_of(self, run: str) -> tuple[int, ...]:
+        """Return the seeds that a run is done for; one alone where nothing is drawn."""
+        return self.seeds if self.runs[run].kind == "tuned" else self.seeds[:1]
+
+
+ResolvedConfig = Config
+
+
+def _missing(key: str, value: str, section: str, known: Mapping[str, Any]) -> str:
+    return f"{key} is '{value}': no such name in {section}; {suggest(value, known)}"
+
+
+def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `over`; mappings are merged key by key, anything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def load_config(mapping: Mapping[str, Any]) -> ResolvedConfig:
+    """Check a configuration and merge its defaults into each run.
+
+    Raises ConfigError with one line a problem: the dotted key, the value, the nearest right one.
+    """
+    data = dict(mapping)
+    defaults, runs = data.get("defaults") or {}, data.get("runs")
+    if isinstance(defaults, Mapping) and isinstance(runs, Mapping):
+        data["runs"] = {
+            name: deep_merge(defaults, run or {}) if isinstance(run or {}, Mapping) else run
+            for name, run in runs.items()
+        }
+    try:
+        return Config.model_validate({key: value for key, value in data.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError(explain(error, data)) from error
+
+
+def load_config_file(path: Path | str) -> ResolvedConfig:
+    """Read and check a YAML file; ConfigError names the file and, for broken YAML, the line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing YAML file") from error
+    try:
+        mapping = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{path}: expected a mapping with datasets, backbones and runs, found {type(mapping).__name__}")
+    try:
+        return load_config(mapping)
+    except ConfigError as error:
+        raise ConfigError(f"{path}:\n{error}") from error
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON schema of a configuration file, for editors and for workflow/schemas."""
+    schema = Config.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

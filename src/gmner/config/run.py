@@ -1,0 +1,95 @@
+"""A run: a named set of choices from the teacher to the score."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gmner.config.base import Name, Settings
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+LANGUAGE_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class GrbpSettings(Settings):
+    """Gaussian risk-aware box perturbation (paper, section 3.2.2), with the authors' settings."""
+
+    enabled: bool = True
+    beta: float = Field(0.1, ge=0, le=1)  # strength of the centre's shift, in box widths and heights
+    gamma: float = Field(0.1, ge=0, le=1)  # strength of the scale's change
+    gaussian: Literal["release", "paper"] = "release"  # sigma = strength / sqrt 3, clipped; or sigma = strength
+    iou_guard: Fraction = 0.6  # a perturbed box has at least this IoU with the original
+    tries: int = Field(5, ge=1)  # then the original box is kept
+    scale_bounds: tuple[float, float] = (0.2, 5.0)
+    min_side: float = Field(2.0, ge=0)  # pixels of the model's frame
+    small_side: float = Field(32.0, ge=0)  # boxes with both sides below this, in pixels, are small
+    small_factor: Fraction = 0.5  # of both strengths, for small boxes
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> "GrbpSettings":
+        low, high = self.scale_bounds
+        if not 0 < low <= 1 <= high:
+            raise ValueError(f"scale_bounds are {low} and {high}; need 0 < low <= 1 <= high")
+        return self
+
+
+class LoraSettings(Settings):
+    """Low-rank adaptation of the language model's projections."""
+
+    r: int = Field(32, ge=1)
+    alpha: int = Field(64, ge=1)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    targets: tuple[str, ...] = Field(LANGUAGE_PROJECTIONS, min_length=1)
+
+
+class TrainSettings(Settings):
+    """Supervised fine-tuning; the defaults are the authors'."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(2, ge=1)  # samples a device and step
+    accumulation: int = Field(8, ge=1)  # steps an update
+    learning_rate: float = Field(5e-4, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: Fraction = 0.03
+    clip: float = Field(1.0, gt=0)  # of the gradient's norm
+    lora: LoraSettings = LoraSettings()
+    max_length: int = Field(2048, ge=16)  # tokens of prompt and completion together
+    overlong: Literal["error", "drop", "truncate_reasoning"] = "error"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    gradient_checkpointing: bool = True
+    select: Literal["best", "last"] = "best"  # epoch: by dev GMNER F1, or the last
+    eval_samples: int | None = Field(None, ge=1)  # of dev, for `best`; null: all
+    length_grouping: bool = True
+    log_to: Literal["none", "tensorboard", "wandb"] = "none"
+
+
+class GenerateSettings(Settings):
+    """Greedy decoding."""
+
+    batch_size: int = Field(16, ge=1)
+    max_new_tokens: int = Field(512, ge=1)
+    merge: bool = False  # the adapter into the backbone before decoding
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+
+
+class ScoreSettings(Settings):
+    """Which convention counts (docs/metrics.md)."""
+
+    profile: str = "paper"
+    iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class RunSettings(Settings):
+    """One run; it is done for each of its data sets and each seed."""
+
+    title: str | None = None  # in tables; null: the run's name
+    kind: Literal["tuned", "untuned"] = "tuned"  # untuned: the backbone as it is
+    datasets: tuple[str, ...] | None = Field(None, min_length=1)  # null: all that are configured
+    backbone: Name = "qwen2.5-vl-7b"
+    teacher: Name = "qwen2.5-vl-72b"
+    cot: bool = True
+    prompt: Literal["standard", "short"] = "standard"
+    grbp: GrbpSettings = GrbpSettings()
+    train: TrainSettings = TrainSettings()
+    generate: GenerateSettings = GenerateSettings()
+    score: ScoreSettings = ScoreSettings()

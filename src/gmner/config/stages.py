@@ -1,0 +1,131 @@
+"""What each stage is given: exactly the settings that it needs, passed to its command as JSON.
+
+A command reads them with the same model: `TrainStage.model_validate_json(args.settings)`. Keys that are listed as
+operational decide how fast or where something is done, never what comes out; they do not cause a rerun.
+"""
+
+from typing import Any, Literal
+
+from gmner.config.base import Settings
+from gmner.config.data import DatasetSettings, Source, SourceName
+from gmner.config.model import BackboneSettings, FrameSettings
+from gmner.config.run import GenerateSettings, GrbpSettings, ScoreSettings, TrainSettings
+from gmner.config.teachers import OPERATIONAL as TEACHER_OPERATIONAL
+from gmner.config.teachers import RationalesSettings
+
+
+class DownloadStage(Settings):
+    """`gmner download`: one source."""
+
+    name: SourceName
+    source: Source
+
+
+class SamplesStage(Settings):
+    """`gmner samples`: one data set; `content` is the hash of a folder's annotation files."""
+
+    name: str
+    dataset: DatasetSettings
+    content: str | None = None
+
+
+class BackboneStage(Settings):
+    """`gmner backbone`: one backbone."""
+
+    name: str
+    backbone: BackboneSettings
+
+
+RationalesStage = RationalesSettings
+
+
+class TargetsStage(Settings):
+    """`gmner targets`: rendered completions with perturbed boxes, for each epoch."""
+
+    cot: bool
+    epochs: int
+    grbp: GrbpSettings
+    frame: FrameSettings
+    fine: bool  # label entities with their fine types
+    when_refused: Literal["no_reasoning", "template", "drop"]  # samples whose rationale was refused
+
+
+class Question(Settings):
+    """How the model is asked: the prompt's version, whether to reason, the types it may answer with."""
+
+    prompt: Literal["standard", "short"]
+    cot: bool
+    types: tuple[str, ...]
+    fine: bool
+
+
+class TrainStage(Settings):
+    """`gmner train`: one adapter. `max_new_tokens` and `score` serve the choice of the best epoch."""
+
+    run: str
+    dataset: str
+    backbone: BackboneSettings
+    question: Question
+    train: TrainSettings
+    max_new_tokens: int | None = None  # null where the last epoch is taken
+    score: ScoreSettings | None = None
+
+
+class GenerateStage(Settings):
+    """`gmner generate`: answers for a split. A tuned run's question and frame come with its adapter."""
+
+    backbone: BackboneSettings
+    generate: GenerateSettings
+    question: Question | None = None  # of an untuned run
+
+
+class PredictionsStage(Settings):
+    """`gmner predictions`: parsed answers, boxes back in the original image."""
+
+    frame: FrameSettings
+    types: tuple[str, ...]
+
+
+class ScoresStage(Settings):
+    """`gmner scores`: one run's metrics."""
+
+    score: ScoreSettings
+    fine: bool
+
+
+class TableRow(Settings):
+    """What a table says about one measured run, data set and seed."""
+
+    run: str
+    title: str
+    kind: str
+    dataset: str
+    fine: bool
+    backbone: str
+    teacher: str | None  # null where no rationale was used
+    cot: bool
+    strength: float | None  # of box perturbation; null for an untuned run
+    seed: int
+    scores: str  # path
+
+
+class TableStage(Settings):
+    """`gmner table`: its rows, in its order; `--scores` names the same files."""
+
+    name: Literal["table1", "table2", "table3", "figure3"]
+    rows: tuple[TableRow, ...]
+
+
+OPERATIONAL: dict[str, Any] = {
+    "download": {"source": {"mirror"}},
+    "rationales": {"teacher": set(TEACHER_OPERATIONAL)},
+    "backbone": {"backbone": {"mirror"}},
+    "train": {
+        "run": True,
+        "dataset": True,
+        "backbone": {"mirror"},
+        "train": {"log_to", "gradient_checkpointing"},
+    },
+    "generate": {"backbone": {"mirror"}, "generate": {"batch_size"}},
+}
+"""Keys of a stage's settings that decide how it is done and not what comes out."""

@@ -1,0 +1,47 @@
+"""Which runs stand in which table."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from gmner.config.base import Settings
+
+
+class _Table(Settings):
+    datasets: tuple[str, ...] | None = Field(None, min_length=1)  # null: all of its runs' data sets
+
+
+class RunsTable(_Table):
+    """A table with a row a run."""
+
+    runs: tuple[str, ...] = Field(min_length=1)
+
+    def run_names(self) -> Sequence[str]:
+        """Return the runs that the table needs, in its order."""
+        return self.runs
+
+
+class AblationTable(_Table):
+    """Table 2: the full run, the one without chain of thought, the one without box perturbation."""
+
+    full: str = "full"
+    no_cot: str = "no-cot"
+    no_grbp: str = "no-grbp"
+
+    def run_names(self) -> Sequence[str]:
+        """Return the runs that the table needs, in its order."""
+        return (self.full, self.no_cot, self.no_grbp)
+
+
+class Tables(Settings):
+    """The paper's tables and its figure 3; what is left out is not made."""
+
+    table1: RunsTable | None = None  # main results
+    table2: AblationTable | None = None  # ablations
+    table3: RunsTable | None = None  # teachers
+    figure3: RunsTable | None = None  # perturbation strengths
+
+    def asked(self) -> dict[str, RunsTable | AblationTable]:
+        """Return the configured tables by name."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: table for name, table in found.items() if table is not None}
