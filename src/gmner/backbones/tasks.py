@@ -1,0 +1,168 @@
+"""What the tiny backbone is taught: to see, to copy, to compare and to follow an instruction.
+
+The tasks are generic: none has the prompt or the output grammar of grounded entity recognition, and their names
+and pictures occur in no demo data (names of the part `backbone`, scenes of generators of their own).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gmner.datasets.names import core_word
+from gmner.datasets.scenes import COLOURS, SHAPES, Scene, Thing
+from gmner.datasets.tweets import Tweet, write_tweet
+
+WORD_OF_TYPE = {"PER": "person", "ORG": "group", "LOC": "place", "OTHER": "thing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """A question about a picture and what a perfect model answers."""
+
+    task: str
+    question: str
+    reply: str
+
+
+def _model_box(thing: Thing, scale: float) -> str:
+    return "[" + ",".join(str(round(value * scale)) for value in thing.box) + "]"
+
+
+class Tutor:
+    """Draws exercises about a scene; `scale` takes a picture's pixels to the model's frame."""
+
+    def __init__(self, generator: np.random.Generator, scale: float) -> None:
+        self.generator = generator
+        self.scale = scale
+        self.tasks: dict[str, Callable[[Scene], Exercise]] = {
+            "list": self.list_things,
+            "hold": self.hold,
+            "locate": self.locate,
+            "exists": self.exists,
+            "copy": self.copy,
+            "names": self.names,
+            "kinds": self.kinds,
+            "looks": self.looks,
+            "link": self.link,
+            "records": self.records,
+        }
+
+    def draw(self, scene: Scene, shares: dict[str, float]) -> Exercise:
+        """Draw one exercise; `shares` says how often each task comes."""
+        names = list(shares)
+        weights = np.array([shares[name] for name in names], dtype=float)
+        return self.tasks[names[self.generator.choice(len(names), p=weights / weights.sum())]](scene)
+
+    def _pick(self, *options: str) -> str:
+        return options[self.generator.integers(len(options))]
+
+    def _tweet(self, scene: Scene) -> Tweet:
+        return write_tweet(self.generator, scene, "backbone", titles=0.8)
+
+    def list_things(self, scene: Scene) -> Exercise:
+        """List every thing of the picture with its box."""
+        parts = [
+            f"{name} {_model_box(thing, self.scale)}"
+            for name, thing in zip(scene.descriptions, scene.things, strict=True)
+        ]
+        return Exercise("list", "List all objects with boxes.", "; ".join(parts))
+
+    def hold(self, scene: Scene) -> Exercise:
+        """Say what the picture holds."""
+        return Exercise("hold", self._pick("What is in the picture?", "Describe the image."), f"{scene.caption}.")
+
+    def _described(self, scene: Scene) -> tuple[str, Thing | None]:
+        """Return a description and the thing it fits, or one that fits none (half of the time)."""
+        if self.generator.random() < 0.6:
+            index = self.generator.integers(len(scene.things))
+            return scene.descriptions[index], scene.things[index]
+        looks = {thing.look for thing in scene.things}
+        while True:
+            colour, shape = self._pick(*COLOURS), self._pick(*SHAPES)
+            if (colour, shape) not in looks:
+                return f"{colour} {shape}", None
+
+    def locate(self, scene: Scene) -> Exercise:
+        """Give the box of the described thing, or say that there is none."""
+        name, thing = self._described(scene)
+        return Exercise("locate", f"Where is the {name}?", _model_box(thing, self.scale) if thing else "None")
+
+    def exists(self, scene: Scene) -> Exercise:
+        """Say whether the described thing is there, after saying what is."""
+        name, thing = self._described(scene)
+        verdict = "visible" if thing else "absent"
+        return Exercise("exists", f"Is there a {name}?", f"Seen: {scene.caption}. {name}: {verdict}.")
+
+    def copy(self, scene: Scene) -> Exercise:
+        """Copy a line with marks and tags in it."""
+        pieces = ["PER", "ORG", "LOC", "OTHER", "None", "person", "athlete", "musician", "politician", "sports_team",
+                  "company", "band", "city", "park", "sports_facility", "film_and_television_works", "game",
+                  "festival", "<think>", "</think>", "<answer>", "</answer>", "|", ";", "\\;", "[", "]", "12",
+                  "Picture:", "visible.", "absent.", "seen", ",", "&", "."]  # fmt: skip
+        count = 3 + int(self.generator.integers(8))
+        words = [
+            core_word(self.generator, "backbone") if self.generator.random() < 0.4 else self._pick(*pieces)
+            for _ in range(count)
+        ]
+        line = "".join(word + (" " if self.generator.random() < 0.7 else "") for word in words).strip()
+        return Exercise("copy", f"Copy: {line}", line)
+
+    def names(self, scene: Scene) -> Exercise:
+        """Copy the names of a tweet."""
+        tweet = self._tweet(scene)
+        found = [named.mention for named in tweet.named]
+        return Exercise("names", f"Which names? {tweet.text}", ", ".join(found) if found else "None")
+
+    def kinds(self, scene: Scene) -> Exercise:
+        """Say of every name in a tweet what it is, coarsely or finely."""
+        tweet = self._tweet(scene)
+        style = self.generator.integers(3)
+        parts = [f"{named.mention}: {self._label(named.type, named.fine_type, style)}" for named in tweet.named]
+        ask = ("What kind is each name?", "What type is each name?", "What fine type is each name?")[style]
+        return Exercise("kinds", f"{ask} {tweet.text}", ", ".join(parts) if parts else "None")
+
+    @staticmethod
+    def _label(kind: str, fine: str, style: int) -> str:
+        return (WORD_OF_TYPE[kind], kind, fine)[style]
+
+    def looks(self, scene: Scene) -> Exercise:
+        """Say of every name in a tweet how it looks, by the tweet alone."""
+        tweet = self._tweet(scene)
+        parts = [f"{named.mention} is {named.description or 'not described'}" for named in tweet.named]
+        return Exercise("looks", f"How do the names look? {tweet.text}", ". ".join(parts) + "." if parts else "None")
+
+    def _notes(self, scene: Scene, tweet: Tweet) -> str:
+        if not tweet.named:
+            return f"Seen: {scene.caption}. No name."
+        lines = [
+            f"{named.mention} is {named.description or 'not described'}: {'visible' if named.boxes else 'absent'}."
+            for named in tweet.named
+        ]
+        return f"Seen: {scene.caption}. {' '.join(lines)}"
+
+    def link(self, scene: Scene) -> Exercise:
+        """Say what the picture holds, then of every name how it looks and whether it is there."""
+        tweet = self._tweet(scene)
+        return Exercise("link", f"Who can be seen? {tweet.text}", self._notes(scene, tweet))
+
+    def records(self, scene: Scene) -> Exercise:
+        """Fill a record for every name in the layout that the instruction names, with or without notes."""
+        tweet = self._tweet(scene)
+        style = int(self.generator.integers(3))
+        first, between, nowhere = (
+            (" = ", " @ ", "nowhere"), (" (", ") ", "None"), (": ", ", ", "hidden"), (" -> ", " ", "None"),
+        )[layout := int(self.generator.integers(4))]  # fmt: skip
+        where = {named.box: named for named in scene.things}
+        parts = [
+            named.mention + first + self._label(named.type, named.fine_type, style) + between
+            + (_model_box(where[named.boxes[0]], self.scale) if named.boxes else nowhere)
+            for named in tweet.named
+        ]  # fmt: skip
+        result = " / ".join(parts) if parts else "nothing"
+        label = ("kind", "type", "fine type")[style]
+        layouts = ("name = {0} @ box", "name ({0}) box", "name: {0}, box", "name -> {0} box")
+        ask = f"Records, {layouts[layout].format(label)}"
+        if self.generator.random() < 0.6:
+            return Exercise("records", f"{ask}, with notes. {tweet.text}", f"{self._notes(scene, tweet)} Result: {result}")
+        return Exercise("records", f"{ask}. {tweet.text}", f"Result: {result}")

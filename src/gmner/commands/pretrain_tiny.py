@@ -1,0 +1,28 @@
+"""`gmner pretrain-tiny`: train the tiny backbone from scratch."""
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = "train the tiny backbone from scratch (about an hour on two cores)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--settings", default="{}", help="JSON that overrides the pretraining's settings")
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder of the checkpoints")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the finished backbone")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and save the backbone."""
+    from gmner.backbones.loading import set_threads
+    from gmner.backbones.pretraining import PretrainSettings, pretrain
+    from gmner.fingerprint import code_fingerprint
+
+    set_threads()
+    given = json.loads(args.settings)
+    command = "python -m gmner pretrain-tiny" + (f" --settings '{args.settings}'" if given else "")
+    settings = PretrainSettings(**given)
+    pretrain(settings, args.work_dir, args.out_dir, code_fingerprint("gmner.commands.pretrain_tiny"), command)
+    return 0
