@@ -1,39 +1,11 @@
-"""Where data comes from: sources that are downloaded, and data sets made from them or given by the user."""
+"""Data sets: drawn ones, the Twitter ones made from downloads, and the user's own."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from gmner.config.base import Settings
 from gmner.config.labels import COARSE_TYPES, all_fine_types
-
-GMNER_COMMIT = "c5679560682d038e9d7b91f2de145350d21e4cc1"
-FMNERG_COMMIT = "222d8e5d26674c7a0ddb6f853efecac0ca27aba0"
-SourceName = Literal["twitter-gmner", "twitter-images", "twitter-fmnerg"]
-
-
-class Source(Settings):
-    """Something that is downloaded once into `resources/<name>`.
-
-    `url` is one file, or, where `files` are named, the folder that holds them. `mirror` is another URL, or a
-    local file or folder, to take the same from. `sha256` maps a file's name to its checksum, where it is known.
-    """
-
-    url: str = Field(min_length=1)
-    files: tuple[str, ...] = ()
-    sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
-    mirror: str | None = None
-
-
-DEFAULT_SOURCES: dict[str, dict[str, Any]] = {
-    "twitter-gmner": {"url": f"https://github.com/NUSTM/GMNER/archive/{GMNER_COMMIT}.zip"},
-    "twitter-images": {"url": "https://drive.google.com/uc?id=1PpvvncnQkgDNeBMKVgG2zFYuRhbL873g"},
-    "twitter-fmnerg": {
-        "url": f"https://raw.githubusercontent.com/NUSTM/FMNERG/{FMNERG_COMMIT}/Twitter10000v2/txt_fine",
-        "files": ["train.txt", "dev.txt", "test.txt"],
-    },
-}
-"""The sources of the Twitter data sets, pinned; the configuration may change single keys of each."""
 
 
 class DemoDataset(Settings):
@@ -84,7 +56,7 @@ class TwitterDataset(Settings):
 
 
 class FolderDataset(Settings):
-    """The user's own annotations and pictures, in the folder format of docs/data.md."""
+    """The user's own annotations and pictures, in the folder format of docs/own-data.md."""
 
     kind: Literal["folder"] = "folder"
     path: str = Field(min_length=1)

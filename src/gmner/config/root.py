@@ -8,10 +8,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gmner.config.base import Name, Settings, suggest
-from gmner.config.data import DEFAULT_SOURCES, DatasetSettings, Source, SourceName
+from gmner.config.data import DatasetSettings
 from gmner.config.messages import explain
 from gmner.config.model import BackboneSettings
 from gmner.config.run import RunSettings
+from gmner.config.sources import DEFAULT_SOURCES, Source, SourceName
 from gmner.config.tables import Tables
 from gmner.config.teachers import TeacherSettings
 from gmner.errors import ConfigError

@@ -1,82 +1,63 @@
-"""Where the public data sets come from, and how to use another place instead."""
+"""Where the public data sets come from, and how to take them from another place instead."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gmner.config.base import Settings
 
 GMNER_COMMIT = "c5679560682d038e9d7b91f2de145350d21e4cc1"
 FMNERG_COMMIT = "222d8e5d26674c7a0ddb6f853efecac0ca27aba0"
 IMAGES_DRIVE_ID = "1PpvvncnQkgDNeBMKVgG2zFYuRhbL873g"
-GIGABYTE = 1_000_000_000
+SourceName = Literal["twitter-gmner", "twitter-images", "twitter-fmnerg"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class SourceSettings(BaseModel):
-    """One download: an archive to unpack, or single files.
+class Source(Settings):
+    """Something that is downloaded once into `resources/<name>`.
 
-    `kind`: `archive` (zip or tar, told apart by content) or `files`. `url`: the archive's address, or the folder
-    of the files; a Google Drive link is fetched as Drive wants it. `mirror`: used in place of `url`, an address
-    or a local path: the archive itself, a folder that holds it under `file_name`, or a folder with the unpacked
-    files. `keep`: patterns of the wanted files, below the archive's folders; nothing else is unpacked.
-    `tree_sha256`: digest over the names and contents of the kept files, which stays the same when the archive
-    is packed anew (GitHub does not promise stable archives); null: not known, nothing is compared.
+    `url` is one archive (zip or tar), or, where `files` are named, the folder that holds them. `mirror` is
+    used in its place: another URL, or a local path: the archive itself, a folder that holds it as `file_name`,
+    or a folder with the unpacked files. Only files that match a pattern of `keep` are unpacked, whatever
+    folders an archive wraps around them. `sha256` maps a file's name (of the archive, or of a kept file) to
+    its checksum. `tree_sha256` is one checksum over the names and contents of all kept files: it stays the
+    same when the archive is packed anew, which GitHub does not promise not to do. What is null is not compared.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(min_length=1)
-    kind: Literal["archive", "files"]
     url: str = Field(min_length=1)
-    file_name: str = ""
-    keep: tuple[str, ...] = ()
-    tree_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    files: tuple[str, ...] = ()
+    file_name: str = ""  # of the archive; empty: the last part of the URL
+    keep: tuple[str, ...] = ("*",)
+    sha256: dict[str, Sha256] = Field(default_factory=dict)
+    tree_sha256: Sha256 | None = None
     mirror: str | None = None
-    retries: int = Field(default=5, ge=0, le=100)
-    timeout_seconds: float = Field(default=60.0, gt=0)
-    max_files: int = Field(default=100_000, gt=0)
-    max_bytes: int = Field(default=GIGABYTE, gt=0)
+    retries: int = Field(5, ge=0, le=100)  # after a broken connection, each going on where it broke
+    timeout_seconds: float = Field(60.0, gt=0)  # without a single byte
+    max_files: int = Field(100_000, ge=1)  # an archive that holds more is refused
+    max_bytes: int = Field(1_000_000_000, ge=1)  # unpacked
 
 
-class TwitterGmnerSource(SourceSettings):
-    """The annotations of Twitter-GMNER, versions 1 and 2.0, from the data set's own repository."""
-
-    name: str = "twitter-gmner"
-    kind: Literal["archive", "files"] = "archive"
-    url: str = f"https://github.com/NUSTM/GMNER/archive/{GMNER_COMMIT}.zip"
-    file_name: str = f"GMNER-{GMNER_COMMIT}.zip"
-    keep: tuple[str, ...] = (
-        "Twitter10000/txt/*.txt",
-        "Twitter10000/xml/*.xml",
-        "Twitter10000_v2.0/txt/*.txt",
-        "Twitter10000_v2.0/xml/*.xml",
-    )
-    tree_sha256: str | None = None
-
-
-class TwitterImagesSource(SourceSettings):
-    """The pictures of both data sets, one archive on Google Drive; no digest of it is published."""
-
-    name: str = "twitter-images"
-    kind: Literal["archive", "files"] = "archive"
-    url: str = f"https://drive.google.com/uc?id={IMAGES_DRIVE_ID}"
-    file_name: str = "IJCAI2019_data.zip"
-    keep: tuple[str, ...] = ("twitter2015_images/*", "twitter2017_images/*")
-    max_bytes: int = 20 * GIGABYTE
-
-
-class TwitterFmnergSource(SourceSettings):
-    """The three label files of Twitter-FMNERG; its pictures and boxes are Twitter-GMNER's."""
-
-    name: str = "twitter-fmnerg"
-    kind: Literal["archive", "files"] = "files"
-    url: str = f"https://raw.githubusercontent.com/NUSTM/FMNERG/{FMNERG_COMMIT}/Twitter10000v2/txt_fine"
-    keep: tuple[str, ...] = ("train.txt", "dev.txt", "test.txt")
-
-
-class Sources(BaseModel):
-    """All downloads, by the names used in `sources:` of the config."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
-
-    twitter_gmner: TwitterGmnerSource = Field(default_factory=TwitterGmnerSource, alias="twitter-gmner")
-    twitter_images: TwitterImagesSource = Field(default_factory=TwitterImagesSource, alias="twitter-images")
-    twitter_fmnerg: TwitterFmnergSource = Field(default_factory=TwitterFmnergSource, alias="twitter-fmnerg")
+DEFAULT_SOURCES: dict[str, dict[str, Any]] = {
+    "twitter-gmner": {
+        "url": f"https://github.com/NUSTM/GMNER/archive/{GMNER_COMMIT}.zip",
+        "file_name": f"GMNER-{GMNER_COMMIT}.zip",
+        "keep": [
+            "Twitter10000/txt/*.txt",
+            "Twitter10000/xml/*.xml",
+            "Twitter10000_v2.0/txt/*.txt",
+            "Twitter10000_v2.0/xml/*.xml",
+        ],
+        "tree_sha256": "13c1cabe482318a6a87ddc7e27d98d1762ed727feb96a3d4262da6cfea5fbc83",
+    },
+    "twitter-images": {
+        "url": f"https://drive.google.com/uc?id={IMAGES_DRIVE_ID}",
+        "file_name": "IJCAI2019_data.zip",
+        "keep": ["twitter2015_images/*", "twitter2017_images/*"],
+        "max_bytes": 20_000_000_000,
+    },
+    "twitter-fmnerg": {
+        "url": f"https://raw.githubusercontent.com/NUSTM/FMNERG/{FMNERG_COMMIT}/Twitter10000v2/txt_fine",
+        "files": ["train.txt", "dev.txt", "test.txt"],
+    },
+}
+"""The sources of the Twitter data sets, pinned; the configuration may change single keys of each."""

@@ -7,9 +7,10 @@ operational decide how fast or where something is done, never what comes out; th
 from typing import Any, Literal
 
 from gmner.config.base import Settings
-from gmner.config.data import DatasetSettings, Source, SourceName
+from gmner.config.data import DatasetSettings
 from gmner.config.model import BackboneSettings, FrameSettings
 from gmner.config.run import GenerateSettings, GrbpSettings, ScoreSettings, TrainSettings
+from gmner.config.sources import Source, SourceName
 from gmner.config.teachers import OPERATIONAL as TEACHER_OPERATIONAL
 from gmner.config.teachers import RationalesSettings
 
@@ -60,15 +61,15 @@ class Question(Settings):
 
 
 class TrainStage(Settings):
-    """`gmner train`: one adapter. `max_new_tokens` and `score` serve the choice of the best epoch."""
+    """`gmner train`: one adapter. `generate` and `score` serve the choice of the best epoch."""
 
     run: str
     dataset: str
     backbone: BackboneSettings
     question: Question
     train: TrainSettings
-    max_new_tokens: int | None = None  # null where the last epoch is taken
-    score: ScoreSettings | None = None
+    generate: GenerateSettings | None = None  # null where the last epoch is taken
+    score: ScoreSettings | None = None  # likewise
 
 
 class GenerateStage(Settings):
@@ -125,6 +126,7 @@ OPERATIONAL: dict[str, Any] = {
         "dataset": True,
         "backbone": {"mirror"},
         "train": {"log_to", "gradient_checkpointing"},
+        "generate": {"batch_size"},
     },
     "generate": {"backbone": {"mirror"}, "generate": {"batch_size"}},
 }
