@@ -1,0 +1,65 @@
+# Two commands do everything on a fresh machine with Python 3.11:
+#   make table1   builds .venv and runs the workflow on the embedded data up to results/table1.csv
+#   make test     builds .venv and runs the tests
+# Neither needs a GPU, a key or a model hub.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where torch comes from; on Linux without a GPU the index https://download.pytorch.org/whl/cpu saves gigabytes.
+TORCH_INDEX ?=
+TORCH_FLAGS := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+CORES ?= 1
+TEST_JOBS ?= 2
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# One thread a process: the tests run side by side.
+TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: table1 all report test lint types format-check check dry-runs bench backbone clean help
+
+table1: $(VENV)/.runtime ## Table 1 on the embedded demo data
+	$(BIN)/snakemake --cores $(CORES) results/table1.csv
+
+all: $(VENV)/.runtime ## Tables 1 to 3 and Figure 3 on the embedded demo data
+	$(BIN)/snakemake --cores $(CORES) all
+
+test: $(VENV)/.dev ## the tests
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal
+
+lint: $(VENV)/.dev ## ruff, Snakemake's linter
+	$(BIN)/ruff check .
+	$(BIN)/snakemake --lint
+
+types: $(VENV)/.dev ## mypy
+	$(BIN)/mypy
+
+format-check: $(VENV)/.dev ## ruff format and snakefmt
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+
+dry-runs: $(VENV)/.runtime ## plan every shipped configuration
+	@set -e; for file in workflow/configs/*.yaml; do \
+		echo "dry run of $$file"; $(BIN)/snakemake --cores 1 --configfile $$file --dry-run --quiet rules -- all; \
+	done
+
+check: lint types format-check dry-runs ## everything that needs no test run
+
+backbone: $(VENV)/.runtime ## train the tiny backbone from scratch (about an hour on two cores)
+	$(BIN)/snakemake --cores $(CORES) rebuild_tiny_backbone
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, found " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install $(TORCH_FLAGS) --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean: ## remove the environment; results and downloads stay
+	rm -rf $(VENV)
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
