@@ -11,6 +11,7 @@ from gmner.errors import GmnerError
 
 # command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
 COMMANDS = {
+    "rationales": "ask the teacher for the reasoning of each training sample",
 }
 
 

@@ -1,6 +1,7 @@
 """One Arrow schema a table, and the two functions through which every table is read and written."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,27 @@ def write_table(
         pq.write_table(table, temporary, compression="zstd", write_statistics=False)
 
 
+def write_row_stream(
+    path: Path | str,
+    rows: Iterable[Mapping[str, Any]],
+    schema: pa.Schema,
+    metadata: Mapping[str, str] | None = None,
+    rows_in_group: int = 1024,
+) -> int:
+    """Write rows as `write_table` does, holding one group of them at a time; return how many there were."""
+    chosen = schema.with_metadata({key: metadata[key] for key in sorted(metadata)} if metadata else None)
+    written = 0
+    iterator = iter(rows)
+    options = {"compression": "zstd", "write_statistics": False}
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, chosen, **options) as writer:
+        while group := list(itertools.islice(iterator, rows_in_group)):
+            table = _table_of_rows(group, schema, path)
+            _check_no_nulls(table, schema, path)
+            writer.write_table(table.cast(chosen))
+            written += len(group)
+    return written
+
+
 def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a parquet table and check that it has `schema` (or the named columns of it)."""
     if not Path(path).exists():
@@ -231,6 +253,15 @@ def row_to_sample(row: Mapping[str, Any]) -> Sample:
             Entity(**{**entity, "boxes": tuple(tuple(box) for box in entity["boxes"])}) for entity in row["entities"]
         ),
     )
+
+
+def iterate_samples(path: Path | str, split: str | None = None) -> Iterator[Sample]:
+    """Yield a table's samples, or those of one split, in the order of the file, some rows at a time."""
+    read_table(path, SAMPLES, columns=["sample_id"])
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
+        for row in batch.to_pylist():
+            if split is None or row["split"] == split:
+                yield row_to_sample(row)
 
 
 def read_samples(path: Path | str, split: str | None = None) -> list[Sample]:

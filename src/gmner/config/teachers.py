@@ -52,9 +52,7 @@ class Limits(Settings):
     @model_validator(mode="after")
     def _check(self) -> "Limits":
         if self.start_in_flight > self.max_in_flight:
-            raise ValueError(
-                f"start_in_flight is {self.start_in_flight}, more than max_in_flight {self.max_in_flight}"
-            )
+            raise ValueError(f"start_in_flight is {self.start_in_flight}, more than max_in_flight {self.max_in_flight}")
         return self
 
 

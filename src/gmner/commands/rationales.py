@@ -1,0 +1,26 @@
+"""`gmner rationales`: the teacher's reasoning for each training sample."""
+
+import argparse
+from pathlib import Path
+
+from gmner.commands.settings import parse_settings
+from gmner.config.teachers import RationalesSettings
+from gmner.rationales import make_rationales
+
+HELP = "ask the teacher for the reasoning of each training sample"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--settings", required=True, help="JSON: the teacher's name and its settings")
+    parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
+    parser.add_argument("--out", required=True, type=Path, help="the table of rationales to write")
+    parser.add_argument("--report", required=True, type=Path, help="the report to write (JSON)")
+    parser.add_argument("--store", required=True, type=Path, help="folder of the store of raw answers")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage."""
+    settings = parse_settings(RationalesSettings, args.settings)
+    make_rationales(settings, args.samples, args.out, args.report, args.store)
+    return 0

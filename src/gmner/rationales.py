@@ -1,0 +1,134 @@
+"""The stage `rationales`: the reasoning of each training sample, or why there is none."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gmner.config.teachers import RationalesSettings, TemplateTeacher
+from gmner.errors import GmnerError
+from gmner.files import write_json
+from gmner.records import Sample
+from gmner.schemas import RATIONALES, iterate_samples, write_row_stream
+from gmner.teachers.protocol import Answer, Request
+from gmner.teachers.teaching import Outcome, Teaching, TemplateTeaching, resolve
+from gmner.teachers.template import TemplateProvider, write_rationale
+
+LOGGER = logging.getLogger(__name__)
+SPLIT = "train"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the report counts."""
+
+    samples: int = 0
+    accepted: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    tries: Counter[int] = field(default_factory=Counter)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one sample's outcome."""
+        self.samples += 1
+        self.tries[outcome.tries] += 1
+        self.tokens_in += outcome.usage.tokens_in
+        self.tokens_out += outcome.usage.tokens_out
+        if outcome.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + outcome.cost_usd
+        if outcome.refusal is None:
+            self.accepted += 1
+        else:
+            self.refused[outcome.refusal.code] += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as JSON values."""
+        return {
+            "samples": self.samples,
+            "accepted": self.accepted,
+            "refused": sum(self.refused.values()),
+            "refused_by_reason": dict(sorted(self.refused.items())),
+            "samples_by_tries": {str(tries): count for tries, count in sorted(self.tries.items())},
+            "tokens_in": self.tokens_in,
+            "tokens_out": self.tokens_out,
+            "cost_usd": None if self.cost_usd is None else round(self.cost_usd, 6),
+        }
+
+
+def make_rationales(
+    settings: RationalesSettings, samples_path: Path, out: Path, report: Path, store: Path
+) -> dict[str, Any]:
+    """Write the table of rationales and its report; return the report.
+
+    Only what the store does not have is asked. The table is written last and at once, so that a half-finished
+    run never looks done. Raises GmnerError where the teacher cannot go on (a wrong key, a spent budget).
+    """
+    if isinstance(settings.teacher, TemplateTeacher):
+        teaching: Teaching = TemplateTeaching(settings.teacher)
+        with asyncio.Runner() as runner:
+            provider = TemplateProvider(settings.teacher.style)
+            return _write(settings, teaching, samples_path, out, report, lambda r: runner.run(provider.answer(r)))
+    raise GmnerError(f"provider '{settings.teacher.provider}' is not installed")
+
+
+def _write(
+    settings: RationalesSettings,
+    teaching: Teaching,
+    samples_path: Path,
+    out: Path,
+    report: Path,
+    lookup: Callable[[Request], Answer | None],
+) -> dict[str, Any]:
+    tally = Tally()
+    metadata = {"teacher": settings.name, "when_refused": settings.teacher.when_refused}
+    rows = _rows(settings, teaching, iterate_samples(samples_path, SPLIT), lookup, tally)
+    write_row_stream(out, rows, RATIONALES, metadata)
+    result = {
+        "teacher": settings.name,
+        "provider": settings.teacher.provider,
+        "model": settings.teacher.model,
+        "prompt_version": teaching.prompt_version,
+        "when_refused": settings.teacher.when_refused,
+        **tally.to_json(),
+    }
+    write_json(report, result)
+    LOGGER.info("%s: %d rationales, %d accepted", out, tally.samples, tally.accepted)
+    return result
+
+
+def _rows(
+    settings: RationalesSettings,
+    teaching: Teaching,
+    samples: Iterator[Sample],
+    lookup: Callable[[Request], Answer | None],
+    tally: Tally,
+) -> Iterator[dict[str, Any]]:
+    teacher = settings.teacher
+    for sample in samples:
+        outcome = resolve(teaching, sample, lookup)
+        if isinstance(outcome, Request):
+            raise GmnerError(f"sample {sample.sample_id}: no answer in the store; run the stage again")
+        tally.add(outcome)
+        text = outcome.text
+        if outcome.refusal is not None:
+            text = write_rationale(sample, "evidence") if teacher.when_refused == "template" else None
+        yield {
+            "sample_id": sample.sample_id,
+            "text": text,
+            "accepted": outcome.refusal is None,
+            "reason": None if outcome.refusal is None else str(outcome.refusal),
+            "teacher": settings.name,
+            "provider": teacher.provider,
+            "model": teacher.model,
+            "prompt_version": teaching.prompt_version,
+            "key": outcome.key,
+            "tries": outcome.tries,
+            "tokens_in": outcome.usage.tokens_in,
+            "tokens_out": outcome.usage.tokens_out,
+            "cost_usd": outcome.cost_usd,
+        }

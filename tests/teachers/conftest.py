@@ -1,0 +1,11 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (56, 56), (200, 30, 30)).save(path)
+    return path
