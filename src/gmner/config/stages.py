@@ -118,7 +118,7 @@ class TableStage(Settings):
 
 
 OPERATIONAL: dict[str, Any] = {
-    "download": {"source": {"mirror"}},
+    "download": {"source": {"mirror", "retries", "timeout_seconds", "max_files", "max_bytes"}},
     "rationales": {"teacher": set(TEACHER_OPERATIONAL)},
     "backbone": {"backbone": {"mirror"}},
     "train": {
