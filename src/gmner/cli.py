@@ -11,7 +11,10 @@ from gmner.errors import GmnerError
 
 # command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
 COMMANDS = {
+    "backbone": "put a backbone into a folder: fetched from the hub, copied, or the one that ships here",
+    "generate": "let a run's model answer each sample of a split",
     "rationales": "ask the teacher for the reasoning of each training sample",
+    "train": "fine-tune a backbone with LoRA on the targets of one run and seed",
 }
 
 

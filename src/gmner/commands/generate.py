@@ -1,0 +1,31 @@
+"""`gmner generate`: what the model answers for each sample of a split."""
+
+import argparse
+import os
+from pathlib import Path
+
+from gmner.commands.settings import parse_settings
+from gmner.config.stages import GenerateStage
+
+HELP = "let a run's model answer each sample of a split"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--settings", required=True, help="JSON: how to decode; for an untuned run also the question")
+    parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
+    parser.add_argument("--split", default="test", help="which split (default: test)")
+    parser.add_argument("--backbone", required=True, type=Path, help="folder of the backbone")
+    parser.add_argument("--adapter", type=Path, help="folder of the trained run; without it the backbone answers untuned")
+    parser.add_argument("--work-dir", required=True, type=Path, help="folder for what is done, kept across interruptions")
+    parser.add_argument("--out", required=True, type=Path, help="the table of outputs to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage."""
+    settings = parse_settings(GenerateStage, args.settings)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
+    from gmner.generation.stage import generate_table
+
+    generate_table(settings, args.samples, args.split, args.backbone, args.adapter, args.work_dir, args.out)
+    return 0

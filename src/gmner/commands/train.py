@@ -1,0 +1,33 @@
+"""`gmner train`: fine-tune a backbone on the targets of one run and seed."""
+
+import argparse
+import os
+from pathlib import Path
+
+from gmner.commands.settings import parse_settings
+from gmner.config.stages import TrainStage
+
+HELP = "fine-tune a backbone with LoRA on the targets of one run and seed"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--settings", required=True, help="JSON: how the run asks and trains")
+    parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
+    parser.add_argument("--targets", required=True, type=Path, help="the table of targets")
+    parser.add_argument("--backbone", required=True, type=Path, help="folder of the backbone")
+    parser.add_argument("--seed", required=True, type=int, help="of the adapter's first weights, order and dropout")
+    parser.add_argument("--work-dir", required=True, type=Path, help="folder for checkpoints, kept across interruptions")
+    parser.add_argument("--out-dir", required=True, type=Path, help="folder of the run to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage."""
+    settings = parse_settings(TrainStage, args.settings)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
+    from gmner.training.job import job_of
+    from gmner.training.run import train_adapter
+
+    job = job_of(settings, args.samples, args.targets, args.backbone, args.seed)
+    train_adapter(job, args.work_dir, args.out_dir)
+    return 0

@@ -1,0 +1,108 @@
+"""Samples as the numbers a Qwen-VL model reads: prompt tokens, completion tokens, pixels.
+
+Training and inference both encode here, so that the prompt, the frame and the pixel limits cannot differ.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gmner.errors import DataError
+from gmner.frame import Frame
+from gmner.images import open_image
+from gmner.prompts import build_messages
+from gmner.records import Sample
+
+IMAGE_TOKEN = "<|image_pad|>"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """How a sample is put to the model; kept in the run folder and used for training and inference alike."""
+
+    version: str
+    types: tuple[str, ...]
+    cot: bool
+    frame: Frame
+
+
+class Encoder:
+    """Turns samples into token ids and pixels for one backbone's processor."""
+
+    def __init__(self, processor: Any, prompt: PromptSettings) -> None:
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.prompt = prompt
+        self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.eos_token_id: int = self.tokenizer.eos_token_id
+        pad = self.tokenizer.pad_token_id
+        self.pad_token_id: int = self.eos_token_id if pad is None else pad
+        images = processor.image_processor
+        self.patch_size, self.merge_size = int(images.patch_size), int(images.merge_size)
+
+    def grid_of(self, size_wh: tuple[int, int]) -> tuple[int, int, int]:
+        """Return the patch grid (time 1, height, width) of a picture, from its original size alone."""
+        width, height = self.prompt.frame.model_size(size_wh)
+        return 1, int(height) // self.patch_size, int(width) // self.patch_size
+
+    def prompts(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """Return each sample's prompt ids, int32, with one image token for each merged patch of its picture."""
+        encoded = self.tokenizer([self.prompt_text(sample) for sample in samples], add_special_tokens=False)
+        return [self._expand(ids, sample) for ids, sample in zip(encoded["input_ids"], samples, strict=True)]
+
+    def prompt_text(self, sample: Sample) -> str:
+        """Return the chat up to the model's turn, with one image placeholder."""
+        frame, prompt = self.prompt.frame, self.prompt
+        text = _without_control_tokens(sample.text)
+        messages = build_messages(prompt.version, prompt.types, text, prompt.cot, frame.coordinates)
+        return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def completions(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the ids of each completion, int32, with the end of the turn appended."""
+        encoded = self.tokenizer([_without_control_tokens(text) for text in texts], add_special_tokens=False)
+        return [np.asarray([*ids, self.eos_token_id], dtype=np.int32) for ids in encoded["input_ids"]]
+
+    def pixels(self, sample: Sample) -> torch.Tensor:
+        """Return a picture's patches (height x width of the grid, values of a patch), float32, in the frame."""
+        image = open_image(sample.image_path, sample.size_wh)
+        made = self.processor.image_processor(images=[image], return_tensors="pt")
+        grid = tuple(int(side) for side in made["image_grid_thw"][0])
+        if grid != self.grid_of(sample.size_wh):
+            raise DataError(
+                f"{sample.image_path}: the image processor made a grid of {grid}, the frame expects "
+                f"{self.grid_of(sample.size_wh)}; the processor and the frame disagree"
+            )
+        return made["pixel_values"]
+
+    def _expand(self, ids: list[int], sample: Sample) -> np.ndarray:
+        array = np.asarray(ids, dtype=np.int32)
+        where = np.flatnonzero(array == self.image_token_id)
+        if len(where) != 1:
+            raise DataError(
+                f"sample {sample.sample_id}: the prompt has {len(where)} image tokens, expected 1; "
+                "the backbone's chat template does not place the picture"
+            )
+        _, height, width = self.grid_of(sample.size_wh)
+        count = height * width // self.merge_size**2
+        middle = np.full(count, self.image_token_id, dtype=np.int32)
+        return np.concatenate([array[: where[0]], middle, array[where[0] + 1 :]])
+
+
+def pad_rows(rows: Sequence[np.ndarray], value: int, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows of ids as one int64 tensor (rows, longest) padded with `value`, and its attention mask."""
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), value, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for number, row in enumerate(rows):
+        span = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[number, span] = row
+        mask[number, span] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def _without_control_tokens(text: str) -> str:
+    # A tweet that spells <|im_end|> must not end the turn: the space keeps the tokenizer from seeing a control token.
+    return text.replace("<|", "< |")

@@ -1,0 +1,1 @@
+"""Greedy decoding of a split, in batches, with what is done kept across interruptions."""

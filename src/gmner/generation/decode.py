@@ -1,0 +1,161 @@
+"""Batched greedy decoding with a key-value cache, until each row has closed its answer."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from gmner.encoding import Encoder, pad_rows
+from gmner.errors import GmnerError
+from gmner.features import FeatureBank, as_encoder_outputs, vision_model
+from gmner.records import Sample
+
+END_OF_ANSWER = "</answer>"
+
+_TAIL_TOKENS = 12
+_COMPACT_BELOW = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What the model wrote for one sample. `finish_reason` is `stop`, or `length` where the limit cut it."""
+
+    sample_id: str
+    output: str
+    prompt_tokens: int
+    output_tokens: int
+    finish_reason: str
+
+
+class StopRule:
+    """Says when a row is done: at the end of the turn, or once its text holds `</answer>`.
+
+    The tag has no token of its own in a BPE vocabulary and may share one with the bracket before it, so the text
+    of the last tokens is looked at, and only after a token that has a `>` in it.
+    """
+
+    def __init__(self, tokenizer: Any, eos_token_ids: Sequence[int]) -> None:
+        self.tokenizer = tokenizer
+        self.eos = frozenset(int(number) for number in eos_token_ids)
+        self._closing = frozenset(number for token, number in tokenizer.get_vocab().items() if ">" in token)
+
+    def is_done(self, ids: Sequence[int]) -> bool:
+        """Say whether the tokens written so far end the row."""
+        if ids[-1] in self.eos:
+            return True
+        return ids[-1] in self._closing and END_OF_ANSWER in self.tokenizer.decode(ids[-_TAIL_TOKENS:])
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of a row without its end-of-turn token."""
+        kept = ids[:-1] if ids and ids[-1] in self.eos else ids
+        return self.tokenizer.decode(kept, skip_special_tokens=False)
+
+
+class Decoder:
+    """Decodes samples with one model; the order of the samples and the batch size do not change an answer."""
+
+    def __init__(self, model: Any, encoder: Encoder, batch_size: int, max_new_tokens: int) -> None:
+        self.model, self.encoder = model, encoder
+        self.batch_size, self.max_new_tokens = batch_size, max_new_tokens
+        self.pad_token_id = encoder.pad_token_id
+        eos = model.generation_config.eos_token_id
+        eos = list(eos) if isinstance(eos, list | tuple) else [eos] if eos is not None else []
+        self.stop = StopRule(encoder.tokenizer, [*eos, encoder.eos_token_id])
+
+    def batches(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """Return the sample numbers of each batch: longest prompts first, each number exactly once."""
+        order = np.argsort([-len(ids) for ids in self.encoder.prompts(samples)], kind="stable").tolist()
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+    def decode(self, samples: Sequence[Sample], bank: FeatureBank | None = None) -> Iterator[list[Output]]:
+        """Yield the outputs of all samples, one list a batch."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            for numbers in self.batches(samples):
+                yield self.decode_batch([samples[number] for number in numbers], bank)
+        finally:
+            self.model.train(was_training)
+
+    def decode_batch(self, samples: Sequence[Sample], bank: FeatureBank | None = None) -> list[Output]:
+        """Return the outputs of one batch, in the order of `samples`."""
+        prompts = self.encoder.prompts(samples)
+        written = greedy(self.model, self._inputs(samples, prompts, bank), self.stop, self.max_new_tokens)
+        return [
+            Output(
+                sample.sample_id,
+                self.stop.text(ids),
+                len(prompt),
+                len(ids),
+                "stop" if ids and self.stop.is_done(ids) else "length",
+            )
+            for sample, prompt, ids in zip(samples, prompts, written, strict=True)
+        ]
+
+    def _inputs(self, samples: Sequence[Sample], prompts: list[np.ndarray], bank: FeatureBank | None) -> dict[str, Any]:
+        device = self.model.device
+        input_ids, mask = pad_rows(prompts, self.pad_token_id, left=True)
+        inputs: dict[str, Any] = {
+            "input_ids": input_ids.to(device),
+            "attention_mask": mask.to(device),
+            "mm_token_type_ids": (input_ids == self.encoder.image_token_id).long().to(device),
+            "image_grid_thw": torch.tensor([self.encoder.grid_of(s.size_wh) for s in samples]).to(device),
+        }
+        if bank is not None:
+            features = torch.cat([bank.of(sample) for sample in samples]).to(device)
+            inputs["mm_encoder_outputs"] = as_encoder_outputs(features)
+        else:
+            inputs["pixel_values"] = torch.cat([self.encoder.pixels(sample) for sample in samples]).to(device)
+        return inputs
+
+
+@torch.inference_mode()
+def greedy(model: Any, inputs: dict[str, Any], stop: StopRule, max_new_tokens: int) -> list[list[int]]:
+    """Return the tokens that each row writes, the most likely one at every step.
+
+    `inputs` are left-padded. Positions are Qwen-VL's three (time, height, width), computed here once and counted
+    on for each new token. Rows that are done leave the batch once a quarter of it is. Raises GmnerError where
+    the model's scores are not finite.
+    """
+    positions, _ = vision_model(model).get_rope_index(
+        inputs["input_ids"],
+        mm_token_type_ids=inputs["mm_token_type_ids"],
+        image_grid_thw=inputs["image_grid_thw"],
+        attention_mask=inputs["attention_mask"],
+    )
+    cache = DynamicCache(config=model.config)
+    scores = model(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+    if not torch.isfinite(scores).all():
+        raise GmnerError("the model's scores are not finite; set generate.precision to fp32")
+    next_position = positions.amax(dim=(0, 2)) + 1
+    mask, rows = inputs["attention_mask"], list(range(len(positions[0])))
+    written: list[list[int]] = [[] for _ in rows]
+    done: set[int] = set()
+    for step in range(max_new_tokens):
+        tokens = scores[:, -1].argmax(dim=-1)
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            if row not in done:
+                written[row].append(token)
+                if stop.is_done(written[row]):
+                    done.add(row)
+        if len(done) == len(written) or step + 1 == max_new_tokens:
+            break
+        alive = [place for place, row in enumerate(rows) if row not in done]
+        if len(alive) < _COMPACT_BELOW * len(rows):
+            keep = torch.tensor(alive, device=tokens.device)
+            cache.batch_select_indices(keep)
+            tokens, mask, next_position = tokens[keep], mask[keep], next_position[keep]
+            rows = [rows[place] for place in alive]
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        scores = model(
+            input_ids=tokens[:, None],
+            attention_mask=mask,
+            position_ids=next_position.view(1, -1, 1).expand(3, -1, -1),
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        next_position = next_position + 1
+    return written

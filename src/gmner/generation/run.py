@@ -1,0 +1,84 @@
+"""The stage `generate`: every sample of a split decoded once, batch by batch, each batch kept as it is done."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gmner.errors import DataError
+from gmner.files import read_json, sha256_of_json, write_json
+from gmner.generation.decode import Decoder, Output
+from gmner.progress import Progress
+from gmner.records import Sample
+
+log = logging.getLogger(__name__)
+
+
+def generate_outputs(
+    decoder: Decoder, samples: Sequence[Sample], work_dir: Path, identity: dict[str, Any]
+) -> list[Output]:
+    """Decode `samples` and return their outputs in the same order; go on where an interrupted call stopped.
+
+    Each batch is kept in `work_dir` as it is done. `identity` is all that decides the outputs besides the
+    samples (adapter, backbone, settings): batches of another identity are thrown away. Raises DataError where
+    a sample is twice in the list.
+    """
+    _check_unique(samples)
+    batches = decoder.batches(samples)
+    ids = [sample.sample_id for sample in samples]
+    shards = Shards(work_dir, sha256_of_json({"identity": identity, "samples": ids, "batches": batches}))
+    progress = Progress("generate", len(samples), "samples")
+    outputs: dict[str, Output] = {}
+    started, tokens = time.monotonic(), 0
+    for number, batch in enumerate(batches):
+        found = shards.read(number)
+        if found is None:
+            found = decoder.decode_batch([samples[place] for place in batch])
+            shards.write(number, found)
+            tokens += sum(output.output_tokens for output in found)
+        outputs.update({output.sample_id: output for output in found})
+        progress.advance(len(batch))
+    progress.finish()
+    log.info("generate: %d tokens written, %.0f a second", tokens, tokens / max(time.monotonic() - started, 1e-9))
+    return [outputs[name] for name in ids]
+
+
+class Shards:
+    """The batches of one decoding that are done, one JSON file each, for one identity."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder = folder
+        mark = folder / "identity.json"
+        if mark.exists() and read_json(mark) != identity:
+            log.info("generate: %s belongs to other settings or another adapter: starting anew", folder)
+            self.clear()
+        if not mark.exists():
+            self.clear()
+            write_json(mark, identity)
+
+    def read(self, number: int) -> list[Output] | None:
+        """Return a batch that is done, or None."""
+        path = self._path(number)
+        return [Output(**row) for row in read_json(path)] if path.exists() else None
+
+    def write(self, number: int, outputs: Sequence[Output]) -> None:
+        """Keep a batch."""
+        write_json(self._path(number), [asdict(output) for output in outputs])
+
+    def clear(self) -> None:
+        """Forget every batch."""
+        for path in (*self.folder.glob("batch-*.json"), self.folder / "identity.json"):
+            path.unlink(missing_ok=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"batch-{number:06d}.json"
+
+
+def _check_unique(samples: Sequence[Sample]) -> None:
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.sample_id in seen:
+            raise DataError(f"samples: '{sample.sample_id}' stands twice in the split; run the samples stage again")
+        seen.add(sample.sample_id)

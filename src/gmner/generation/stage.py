@@ -1,0 +1,64 @@
+"""The stage `generate` from files to a file."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gmner.backbones.loading import identity_of
+from gmner.config.stages import GenerateStage
+from gmner.encoding import PromptSettings
+from gmner.errors import ConfigError, DataError
+from gmner.files import sha256_of_file
+from gmner.frame import Frame
+from gmner.generation.load import load_decoder, prompt_of_run
+from gmner.generation.run import generate_outputs
+from gmner.prompts import prompt_version
+from gmner.run_folder import MANIFEST_FILE
+from gmner.schemas import OUTPUTS, read_samples, write_table
+
+
+def generate_table(
+    settings: GenerateStage,
+    samples_path: Path,
+    split: str,
+    backbone: Path,
+    adapter: Path | None,
+    work_dir: Path,
+    out: Path,
+) -> None:
+    """Answer every sample of `split` once and write the table of outputs, in the order of the samples.
+
+    Raises DataError where the split is empty or the adapter was trained on another backbone, and ConfigError
+    where an untuned run says no question.
+    """
+    samples = read_samples(samples_path, split)
+    if not samples:
+        raise DataError(f"{samples_path}: no sample of split '{split}'; run the samples stage again")
+    prompt = _prompt(settings, backbone, adapter)
+    decoder = load_decoder(backbone, adapter, prompt, settings.generate)
+    identity = _identity(settings, prompt, samples_path, backbone, adapter)
+    outputs = generate_outputs(decoder, samples, work_dir, identity)
+    about = {"prompt_version": prompt_version(prompt.version), "split": split, "tuned": str(adapter is not None)}
+    write_table(out, [asdict(output) for output in outputs], OUTPUTS, about)
+
+
+def _prompt(settings: GenerateStage, backbone: Path, adapter: Path | None) -> PromptSettings:
+    if adapter is not None:
+        return prompt_of_run(adapter, backbone)
+    question = settings.question
+    if question is None:
+        raise ConfigError("generate: neither --adapter nor a question in --settings; an untuned run needs 'question'")
+    frame = Frame(**settings.backbone.frame.model_dump())
+    return PromptSettings(question.prompt, question.types, question.cot, frame)
+
+
+def _identity(
+    settings: GenerateStage, prompt: PromptSettings, samples_path: Path, backbone: Path, adapter: Path | None
+) -> dict[str, Any]:
+    return {
+        "generate": settings.generate.model_dump(mode="json"),
+        "prompt": [prompt_version(prompt.version), list(prompt.types), prompt.cot, prompt.frame.to_json()],
+        "samples": sha256_of_file(samples_path),
+        "backbone": identity_of(backbone)["manifest_sha256"],
+        "adapter": sha256_of_file(adapter / MANIFEST_FILE) if adapter else None,
+    }

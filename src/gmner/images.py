@@ -1,0 +1,52 @@
+"""Opening pictures of any kind as upright RGB."""
+
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from gmner.errors import DataError, MissingInputError
+
+_DEEP_GREY = {"I", "I;16", "I;16B", "I;16L", "F"}
+
+
+def open_image(path: Path | str, size_wh: tuple[int, int] | None = None) -> Image.Image:
+    """Return a picture as upright RGB; transparent parts become white.
+
+    A camera's orientation mark (EXIF) is applied. `size_wh` is the size that the annotation counts in, pixels
+    of the original image: where only the stored, unturned picture has it, the mark is left alone, so that boxes
+    and picture stay in one frame. Raises MissingInputError where there is no file and DataError where it is no
+    picture, is broken, or has another size.
+    """
+    try:
+        with Image.open(path) as stored:
+            stored.load()
+            image = _oriented(stored, size_wh)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: the picture is missing; put it there and run again") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable picture ({error}); replace the file") from error
+    if size_wh is not None and image.size != tuple(size_wh):
+        raise DataError(
+            f"{path}: the picture is {image.size[0]}x{image.size[1]}, but its sample says "
+            f"{size_wh[0]}x{size_wh[1]}; it was replaced after the samples stage: run that stage again"
+        )
+    return to_rgb(image)
+
+
+def _oriented(stored: Image.Image, size_wh: tuple[int, int] | None) -> Image.Image:
+    turned = ImageOps.exif_transpose(stored)
+    if size_wh is not None and turned.size != tuple(size_wh) and stored.size == tuple(size_wh):
+        return stored.copy()
+    return turned
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return a picture of any mode as RGB: transparency over white, deep greys scaled to 8 bits."""
+    if image.mode in _DEEP_GREY:
+        low, high = image.getextrema()
+        span = max(float(high) - float(low), 1e-9)
+        image = image.convert("F").point(lambda value: (value - float(low)) * (255.0 / span)).convert("L")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,46 @@
+"""A training put together from the stage's settings and files."""
+
+from pathlib import Path
+
+from gmner.backbones.loading import identity_of, set_threads
+from gmner.config.stages import OPERATIONAL, TrainStage
+from gmner.encoding import PromptSettings
+from gmner.errors import DataError
+from gmner.files import sha256_of_file
+from gmner.frame import Frame
+from gmner.prompts import prompt_version
+from gmner.schemas import TARGETS, read_samples, read_table
+from gmner.training.devscore import dev_scorer
+from gmner.training.run import TrainJob
+
+
+def job_of(settings: TrainStage, samples_path: Path, targets_path: Path, backbone: Path, seed: int) -> TrainJob:
+    """Read what a training needs. Raises DataError where there are no training samples."""
+    set_threads()
+    samples = read_samples(samples_path)
+    train = [sample for sample in samples if sample.split == "train"]
+    if not train:
+        raise DataError(f"{samples_path}: no sample of split 'train'; run the samples stage again")
+    question = settings.question
+    frame = Frame(**settings.backbone.frame.model_dump())
+    known = identity_of(backbone)
+    return TrainJob(
+        samples=train,
+        dev=[sample for sample in samples if sample.split == "dev"],
+        targets=read_table(targets_path, TARGETS, ["sample_id", "epoch", "completion"]),
+        backbone_dir=backbone,
+        backbone=known,
+        prompt=PromptSettings(question.prompt, question.types, question.cot, frame),
+        train=settings.train,
+        generate=settings.generate,
+        seed=seed,
+        scorer=dev_scorer(settings.score, question.fine, question.types, frame) if settings.score else None,
+        identity={
+            "settings": settings.model_dump(mode="json", exclude=OPERATIONAL["train"]),
+            "seed": seed,
+            "prompt": prompt_version(question.prompt),
+            "samples": sha256_of_file(samples_path),
+            "targets": sha256_of_file(targets_path),
+            "backbone": known["manifest_sha256"],
+        },
+    )

@@ -1,0 +1,48 @@
+"""The order of training: the rows of the epoch at hand, shuffled by seed, rows of like length together."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+_POOL_BATCHES = 50
+
+
+class EpochSampler(Sampler[int]):
+    """Yields the row numbers of one epoch: each of its rows once, in an order given by (seed, epoch) alone.
+
+    `lengths` are the tokens of every row, (epochs, samples). With `grouped`, rows are sorted by length within
+    pools of 50 shuffled batches and the batches are shuffled again: little padding, still a random order.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int, grouped: bool) -> None:
+        self.lengths, self.batch_size, self.seed, self.grouped = lengths, batch_size, seed, grouped
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.lengths.shape[1]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose rows come next; those after the last one repeat it."""
+        self.epoch = min(int(epoch), self.lengths.shape[0] - 1)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((order_of_epoch(self) + self.epoch * len(self)).tolist())
+
+
+def order_of_epoch(sampler: EpochSampler) -> np.ndarray:
+    """Return the sample numbers of the sampler's epoch in their order."""
+    generator = np.random.default_rng([sampler.seed, sampler.epoch])
+    order = generator.permutation(len(sampler))
+    if not sampler.grouped:
+        return order
+    lengths, size = sampler.lengths[sampler.epoch], sampler.batch_size
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), size * _POOL_BATCHES):
+        pool = order[start : start + size * _POOL_BATCHES]
+        pool = pool[np.argsort(-lengths[pool], kind="stable")]
+        batches += [pool[first : first + size] for first in range(0, len(pool), size)]
+    # The loader cuts the order into batches again, so only the last one may be short.
+    short = [batch for batch in batches if len(batch) < size]
+    full = [batch for batch in batches if len(batch) == size]
+    return np.concatenate([*(full[i] for i in generator.permutation(len(full))), *short])

@@ -1,0 +1,163 @@
+"""TRL's SFTTrainer on rows that are tokenised already, with the checks that it does not make."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from trl import SFTConfig, SFTTrainer
+
+from gmner.encoding import Encoder, pad_rows
+from gmner.errors import GmnerError
+from gmner.features import FeatureBank, as_encoder_outputs
+from gmner.training.rows import TrainingRows
+from gmner.training.sampler import EpochSampler
+
+IGNORED = -100
+
+# PEFT matches this against whole module names: linear layers of the language model, none of the vision tower.
+LANGUAGE_MODEL = r".*\blanguage_model\..*\.({names})"
+
+
+class TrainingDiverged(GmnerError):
+    """The loss or the gradient is not a finite number any more."""
+
+
+class RowCollator:
+    """Makes a batch of row numbers: right-padded ids, labels on the completion alone, pictures.
+
+    Gives input_ids, attention_mask, labels, mm_token_type_ids (rows, longest; int64, 1 on image tokens),
+    image_grid_thw (rows, 3), either `features` or `pixel_values` of all pictures one after the other, and the row
+    numbers in `rows`.
+    """
+
+    def __init__(self, rows: TrainingRows, encoder: Encoder, bank: FeatureBank | None) -> None:
+        self.rows, self.encoder, self.bank = rows, encoder, bank
+        self.pad_token_id = encoder.pad_token_id
+
+    def __call__(self, items: Sequence[dict[str, int]]) -> dict[str, Any]:
+        numbers = [item["row"] for item in items]
+        samples, prompts, completions = zip(*(self.rows.row(number) for number in numbers), strict=True)
+        both = [np.concatenate(pair) for pair in zip(prompts, completions, strict=True)]
+        input_ids, attention_mask = pad_rows(both, self.pad_token_id)
+        labels = input_ids.masked_fill(attention_mask == 0, IGNORED)
+        for number, prompt in enumerate(prompts):
+            labels[number, : len(prompt)] = IGNORED
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "labels": labels,
+            "mm_token_type_ids": (input_ids == self.encoder.image_token_id).long(),
+            "image_grid_thw": torch.tensor([self.encoder.grid_of(sample.size_wh) for sample in samples]),
+            "rows": numbers,
+        }
+        if self.bank is not None:
+            batch["features"] = torch.cat([self.bank.of(sample) for sample in samples])
+        else:
+            batch["pixel_values"] = torch.cat([self.encoder.pixels(sample) for sample in samples])
+        return batch
+
+
+class RowTrainer(SFTTrainer):
+    """SFTTrainer over TrainingRows: epoch e trains on the rows of epoch e, and a loss that is no number stops it."""
+
+    def __init__(self, rows: TrainingRows, sampler: EpochSampler, **kwargs: Any) -> None:
+        self.rows, self.sampler = rows, sampler
+        self._step_rows: list[int] = []
+        numbers = datasets.Dataset.from_dict({"row": list(range(rows.epochs * len(rows.samples)))})
+        super().__init__(train_dataset=numbers, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        return self.sampler
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
+        """Return the batches of one optimizer step, and remember whose rows they hold."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._step_rows = [number for batch in batches for number in batch["rows"]]
+        return batches, items
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss of a batch; raises TrainingDiverged where it is not finite."""
+        numbers = inputs.pop("rows")
+        if (features := inputs.pop("features", None)) is not None:
+            inputs["mm_encoder_outputs"] = as_encoder_outputs(features)
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        value = loss[0] if return_outputs else loss
+        if not torch.isfinite(value):
+            raise self._diverged("loss", float(value), numbers)
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        found = super()._get_grad_norm(model, grad_norm)
+        if found is not None and not np.isfinite(float(found)):
+            raise self._diverged("gradient norm", float(found), self._step_rows)
+        return found
+
+    def _diverged(self, what: str, value: float, numbers: Sequence[int]) -> TrainingDiverged:
+        names = [self.rows.row(number)[0].sample_id for number in numbers]
+        return TrainingDiverged(
+            f"training stopped: the {what} is {value} at step {self.state.global_step + 1} "
+            f"(rows {', '.join(names)}); lower train.learning_rate or train.clip, or set train.precision to fp32. "
+            "The last good checkpoint is kept in the work folder"
+        )
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return 0: counting the model's parameters at every step costs more than the number is worth."""
+        return 0
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write no model card beside a checkpoint."""
+
+
+def lora_config(lora: Any, backbone: str) -> Any:
+    """Return PEFT's configuration for `lora` (r, alpha, dropout, targets) on the language model of `backbone`."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=LANGUAGE_MODEL.format(names="|".join(lora.targets)),
+        base_model_name_or_path=backbone,
+        bias="none",
+    )
+
+
+def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, workers: int) -> SFTConfig:
+    """Return TRL's arguments for the settings `train`. Saving is left to the callbacks."""
+    on_gpu = torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=output_dir,
+        seed=seed,
+        num_train_epochs=train.epochs,
+        per_device_train_batch_size=train.batch_size,
+        gradient_accumulation_steps=train.accumulation,
+        learning_rate=train.learning_rate,
+        weight_decay=train.weight_decay,
+        lr_scheduler_type=train.scheduler,
+        warmup_steps=train.warmup_ratio,
+        max_grad_norm=train.clip,
+        optim="adamw_torch",
+        bf16=dtype is torch.bfloat16,
+        use_cpu=not on_gpu,
+        gradient_checkpointing=train.gradient_checkpointing,
+        max_length=None,
+        completion_only_loss=False,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_num_workers=workers,
+        dataloader_pin_memory=on_gpu,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to=[] if train.log_to == "none" else [train.log_to],
+        eval_strategy="no",
+        save_strategy="no",
+        save_total_limit=2,
+        log_level="error",
+    )
