@@ -19,7 +19,8 @@ class Price(Settings):
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
-    cached_input: float | None = Field(None, ge=0)  # default: as input
+    cached_input: float | None = Field(None, ge=0)  # read from the provider's cache; null: as input
+    cache_write: float | None = Field(None, ge=0)  # written to it; null: as input
     batch_factor: float = Field(0.5, gt=0, le=1)  # what a batched request costs of a plain one
 
 
@@ -37,6 +38,7 @@ class SentImage(Settings):
     max_side: int = Field(1024, ge=28)
     format: Literal["jpeg", "png"] = "jpeg"
     quality: int = Field(90, ge=1, le=95)
+    tokens: int | None = Field(None, ge=0)  # at most, for estimate and budget; null: by its size
 
 
 class Limits(Settings):
@@ -78,15 +80,17 @@ class _Prompted(_Teacher):
     model: str = Field(min_length=1)
     prompt: Literal["gold", "blind"] = "gold"  # explain the annotation, or answer first and be checked
     prompt_version: str = Field("v1", pattern=r"^v\d+$")
+    types: tuple[str, ...] | None = None  # a blind teacher may answer with; null: those of the samples
     max_tries: int = Field(3, ge=1)
     max_tokens: int = Field(512, ge=1)  # of one answer
     temperature: float | None = Field(0.0, ge=0, le=2)  # null: not sent
-    image: SentImage = SentImage()
+    image: SentImage | None = SentImage()  # null: the text alone is sent
     budget: Budget = Budget()
 
 
 class _Remote(_Prompted):
     base_url: str | None = None  # null: the SDK's own
+    endpoint: str | None = None  # its name in the answers' keys, so that it may move; null: base_url
     mode: Literal["sync", "batch"] = "sync"
     limits: Limits = Limits()
     price: Price | None = None  # null: unknown; then a budget in dollars is an error
