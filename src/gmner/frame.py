@@ -54,9 +54,7 @@ class Frame:
             )
         elif new_width * new_height < self.min_pixels:
             grow = math.sqrt(self.min_pixels / (height * width))
-            new_width, new_height = (
-                math.ceil(side * grow / self.factor) * self.factor for side in (width, height)
-            )
+            new_width, new_height = (math.ceil(side * grow / self.factor) * self.factor for side in (width, height))
         return new_width, new_height
 
     def coordinate_size(self, size_wh: tuple[int, int]) -> tuple[int, int]:

@@ -63,9 +63,7 @@ def load_processor(folder: Path | str, frame: "Frame") -> ImageTextProcessor:
     """
     place = Path(folder)
     if not (place / "tokenizer.json").exists():
-        raise DataError(
-            f"{place}: no tokenizer.json; expected a backbone's folder: run the backbone stage again"
-        )
+        raise DataError(f"{place}: no tokenizer.json; expected a backbone's folder: run the backbone stage again")
     tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     template = place / "chat_template.jinja"
     text = template.read_text(encoding="utf-8") if template.exists() else tokenizer.chat_template

@@ -31,17 +31,13 @@ def _forward_of(original: Any, fused: bool) -> Any:
     ) -> torch.Tensor:
         lengths = (cu_seqlens[1:] - cu_seqlens[:-1]).tolist()
         if len(lengths) < 2 or len(set(lengths)) > 1:
-            return original(
-                hidden_states, cu_seqlens=cu_seqlens, position_embeddings=position_embeddings, **kwargs
-            )
+            return original(hidden_states, cu_seqlens=cu_seqlens, position_embeddings=position_embeddings, **kwargs)
         total = hidden_states.shape[0]
         query, key, value = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1).unbind(1)
         cos, sin = position_embeddings
         query, key = apply_rotary_pos_emb_vision(query, key, cos, sin)
         shape = (len(lengths), lengths[0], self.num_heads, -1)
-        query, key, value = (
-            part.to(value.dtype).reshape(shape).transpose(1, 2) for part in (query, key, value)
-        )
+        query, key, value = (part.to(value.dtype).reshape(shape).transpose(1, 2) for part in (query, key, value))
         if fused:
             mixed = scaled_dot_product_attention(query, key, value, scale=self.scaling)
         else:

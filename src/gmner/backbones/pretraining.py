@@ -80,9 +80,7 @@ class Gallery:
 
     def patches(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (pictures * 100, 1176) patches in Qwen2-VL's order, and the grids (pictures, 3)."""
-        images = (
-            torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2).float() * self._scale + self._shift
-        )
+        images = torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2).float() * self._scale + self._shift
         count = len(indices)
         blocks = images.reshape(count, 3, CELLS, 2, 14, CELLS, 2, 14).permute(0, 2, 5, 3, 6, 1, 4, 7)
         blocks = blocks.unsqueeze(6).expand(-1, -1, -1, -1, -1, -1, 2, -1, -1)
@@ -125,9 +123,7 @@ class Eyes(nn.Module):
             loss = loss + weight * cross_entropy(logits[number][thing], targets[thing, number])
         with torch.no_grad():
             hits = [(part.argmax(-1) == targets[:, n])[thing] for n, part in enumerate(logits)]
-            near = [((part.argmax(-1) - targets[:, n]).abs() <= 1)[thing] for n, part in enumerate(logits)][
-                2:
-            ]
+            near = [((part.argmax(-1) - targets[:, n]).abs() <= 1)[thing] for n, part in enumerate(logits)][2:]
             scores = {
                 "shape": hits[0].float().mean().item(),
                 "colour": hits[1].float().mean().item(),
@@ -166,9 +162,7 @@ class Pretrainer:
             torch.manual_seed(settings.seed + 1)
             eyes = Eyes(self.model.config.text_config.hidden_size)
         parameters = [*visual.parameters(), *eyes.parameters()]
-        optimizer = torch.optim.AdamW(
-            parameters, lr=settings.vision_rate, weight_decay=0.01, betas=(0.9, 0.98)
-        )
+        optimizer = torch.optim.AdamW(parameters, lr=settings.vision_rate, weight_decay=0.01, betas=(0.9, 0.98))
         started = time.monotonic()
         for step in range(settings.vision_steps):
             _set_rate(optimizer, settings.vision_rate, step, settings.vision_steps, settings.warmup // 2)
@@ -229,9 +223,7 @@ class Pretrainer:
         """Return the model's inputs, padded on the right, with labels on the replies alone."""
         tokenizer, rows = self.tokenizer, []
         image = "<|vision_start|>" + "<|image_pad|>" * (CELLS * CELLS) + "<|vision_end|>"
-        heads = [
-            f"<|im_start|>user\n{image}{one.question}<|im_end|>\n<|im_start|>assistant\n" for _, one in drawn
-        ]
+        heads = [f"<|im_start|>user\n{image}{one.question}<|im_end|>\n<|im_start|>assistant\n" for _, one in drawn]
         tails = [f"{one.reply}<|im_end|>" for _, one in drawn]
         asked = tokenizer(heads, add_special_tokens=False)["input_ids"]
         told = tokenizer(tails, add_special_tokens=False)["input_ids"]
@@ -274,9 +266,7 @@ class Pretrainer:
         self.model.train()
         return scores
 
-    def _step(
-        self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, parameters: list[nn.Parameter]
-    ) -> None:
+    def _step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, parameters: list[nn.Parameter]) -> None:
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()}; lower the learning rate")
         optimizer.zero_grad(set_to_none=True)
@@ -330,9 +320,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, steps: i
         group["lr"] = float(rate)
 
 
-def pretrain(
-    settings: PretrainSettings, work_dir: Path, out_dir: Path, fingerprint: str, command: str
-) -> None:
+def pretrain(settings: PretrainSettings, work_dir: Path, out_dir: Path, fingerprint: str, command: str) -> None:
     """Train the tiny backbone and save it in `out_dir` with a manifest; a killed run goes on from `work_dir`."""
     started = time.monotonic()
     trainer = Pretrainer(settings, work_dir)
@@ -351,9 +339,7 @@ def pretrain(
             "minutes": round((time.monotonic() - started) / 60, 1),
             "threads": torch.get_num_threads(),
             "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
-            "scores": {
-                name: value for name, value in trainer.history[-1].items() if name not in ("phase", "step")
-            },
+            "scores": {name: value for name, value in trainer.history[-1].items() if name not in ("phase", "step")},
             "curve": trainer.history,
             "files": {name: {"sha256": sha256_of_file(out_dir / name)} for name in files},
         },

@@ -164,5 +164,7 @@ class Tutor:
         layouts = ("name = {0} @ box", "name ({0}) box", "name: {0}, box", "name -> {0} box")
         ask = f"Records, {layouts[layout].format(label)}"
         if self.generator.random() < 0.6:
-            return Exercise("records", f"{ask}, with notes. {tweet.text}", f"{self._notes(scene, tweet)} Result: {result}")
+            return Exercise(
+                "records", f"{ask}, with notes. {tweet.text}", f"{self._notes(scene, tweet)} Result: {result}"
+            )
         return Exercise("records", f"{ask}. {tweet.text}", f"Result: {result}")

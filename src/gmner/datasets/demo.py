@@ -67,9 +67,7 @@ def _annotated(generator: np.random.Generator, box: Box) -> Box:
     return x1, y1, x2, y2
 
 
-def draw_dataset(
-    dataset: str, counts: dict[str, int], fine: bool, seed: int
-) -> Iterator[tuple[Sample, Image.Image]]:
+def draw_dataset(dataset: str, counts: dict[str, int], fine: bool, seed: int) -> Iterator[tuple[Sample, Image.Image]]:
     """Yield the samples of every split in `counts` with their pictures, in order."""
     for split in SPLITS:
         for number in range(counts.get(split, 0)):

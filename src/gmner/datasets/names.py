@@ -51,8 +51,7 @@ def core_word(generator: np.random.Generator, part: str) -> str:
     while True:
         count = 2 + int(generator.random() < 0.35)
         word = "".join(
-            _ONSETS[generator.integers(len(_ONSETS))] + _VOWELS[generator.integers(len(_VOWELS))]
-            for _ in range(count)
+            _ONSETS[generator.integers(len(_ONSETS))] + _VOWELS[generator.integers(len(_VOWELS))] for _ in range(count)
         )
         word += _CODAS[generator.integers(len(_CODAS))]
         if part_of(word) == part:

@@ -106,9 +106,7 @@ def _free_box(generator: np.random.Generator, shape: str, taken: list[Box]) -> B
 
 
 def _apart(a: Box, b: Box) -> bool:
-    return (
-        a[2] + _MARGIN <= b[0] or b[2] + _MARGIN <= a[0] or a[3] + _MARGIN <= b[1] or b[3] + _MARGIN <= a[1]
-    )
+    return a[2] + _MARGIN <= b[0] or b[2] + _MARGIN <= a[0] or a[3] + _MARGIN <= b[1] or b[3] + _MARGIN <= a[1]
 
 
 def _background() -> np.ndarray:
@@ -133,11 +131,7 @@ def paint(scene: Scene) -> Image.Image:
 
 
 def _edge(colour: tuple[int, int, int]) -> tuple[int, int, int]:
-    return (
-        (90, 90, 90)
-        if sum(colour) < 100
-        else (int(colour[0] * 0.4), int(colour[1] * 0.4), int(colour[2] * 0.4))
-    )
+    return (90, 90, 90) if sum(colour) < 100 else (int(colour[0] * 0.4), int(colour[1] * 0.4), int(colour[2] * 0.4))
 
 
 def _paint_person(pen: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int]) -> None:
@@ -150,9 +144,7 @@ def _paint_person(pen: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, in
         outline=_edge(colour),
         width=2,
     )
-    pen.rounded_rectangle(
-        (x1, y1 + head, x2, y2), radius=(x2 - x1) / 3, fill=colour, outline=_edge(colour), width=2
-    )
+    pen.rounded_rectangle((x1, y1 + head, x2, y2), radius=(x2 - x1) / 3, fill=colour, outline=_edge(colour), width=2)
 
 
 def _paint_flag(pen: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int]) -> None:

@@ -27,7 +27,17 @@ _CLUES = {
     "LOC": ("in {look}", "painted {look}", "with {look} walls"),
     "OTHER": ("in {look}", "shining {look}", "with {look} lights"),
 }
-_OPENERS = ("so happy for", "look :", "great day with", "RT :", "today :", "wow ,", "just saw", "thinking of", "big news :")
+_OPENERS = (
+    "so happy for",
+    "look :",
+    "great day with",
+    "RT :",
+    "today :",
+    "wow ,",
+    "just saw",
+    "thinking of",
+    "big news :",
+)
 _JOINERS = ("and", "meets", "with", "next to", "vs", ", also")
 _CLOSERS = (".", "!", "# blessed", "# weekend", "... what a day !", "http://t. co/abc", "😍", "?", ":)")
 _PLAIN = (
@@ -89,9 +99,7 @@ def write_tweet(generator: np.random.Generator, scene: Scene, part: str, titles:
         name = draw_name(generator, kind, part)
         start = len(tokens)
         tokens += name
-        named.append(
-            Named(start, len(tokens), " ".join(name), kind, TITLES[kind][chosen], boxes, description)
-        )
+        named.append(Named(start, len(tokens), " ".join(name), kind, TITLES[kind][chosen], boxes, description))
         if description is not None:
             tokens += _clue(generator, kind, description).split()
     tokens += _pick(generator, _CLOSERS).split()
