@@ -1,0 +1,162 @@
+# What the rules share: the checked configuration, and functions that look a job's settings up in its plan.
+import os
+
+from snakemake.exceptions import WorkflowError
+
+from gmner.config import load_config
+from gmner.errors import GmnerError
+from gmner.plan import Job, Plan, compact
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9][\w.-]*",
+    run=r"[A-Za-z0-9][\w.-]*",
+    name=r"[A-Za-z0-9][\w.-]*",
+    seed=r"\d+",
+
+
+SAMPLES = "results/samples/{dataset}/samples.parquet"
+RATIONALES = "results/rationales/{dataset}/{name}/rationales.parquet"
+BACKBONE = "resources/backbones/{name}/manifest.json"
+DOWNLOAD = "resources/{name}/manifest.json"
+OF_RUN = "{dataset}/{run}/seed{seed}"
+PLACES = {
+    "download": DOWNLOAD,
+    "samples": SAMPLES,
+    "backbone": BACKBONE,
+    "rationales": RATIONALES,
+    "targets": f"results/targets/{OF_RUN}/targets.parquet",
+    "train": f"results/adapter/{OF_RUN}/manifest.json",
+    "generate": f"results/outputs/{OF_RUN}/outputs.parquet",
+    "predictions": f"results/predictions/{OF_RUN}/predictions.parquet",
+    "scores": f"results/scores/{OF_RUN}/scores.json",
+    "table": "results/{name}.csv",
+}
+
+
+def prepare_environment():
+    """Let jobs find the python that runs Snakemake, unless an environment is activated over it, and the package."""
+    first = {"PATH": Path(sys.executable).parent, "PYTHONPATH": Path(workflow.basedir) / "src"}
+    for name, folder in first.items():
+        others = [
+            entry for entry in os.environ.get(name, "").split(os.pathsep) if entry and entry != str(folder)
+        ]
+        os.environ[name] = os.pathsep.join([str(folder), *others])
+    os.environ.update(PYTHONUNBUFFERED="1")
+
+
+def keep_records_with_results():
+    """Keep Snakemake's records of how each result was made in results/provenance.
+
+    There they travel with the results: in a new checkout, or without .snakemake, it still knows the settings, the
+    code and the contents that they were made from, and goes by these and not by files' times.
+    """
+    for part in ("metadata", "incomplete"):
+        here, kept = Path(".snakemake", part), Path("results", "provenance", part)
+        kept.mkdir(parents=True, exist_ok=True)
+        here.parent.mkdir(exist_ok=True)
+        if here.is_dir() and not here.is_symlink() and not any(here.iterdir()):
+            here.rmdir()
+        if not here.exists():
+            here.unlink(missing_ok=True)
+            here.symlink_to(Path("..", "results", "provenance", part))
+
+
+def job_of(stage, wildcards):
+    """Return a rule's job for its wildcards."""
+    found = dict(wildcards)
+    return Job(stage, **{**found, "seed": int(found.get("seed", 0))})
+
+
+def decided_by(stage):
+    """Return the parameters of a stage's rule.
+
+    `settings` goes to the command. It takes `input` so that Snakemake does not compare it with the last run's: it
+    also holds what changes no result (a mirror, a batch size). The other three are compared: a difference reruns.
+    """
+    return {
+        "settings": lambda wildcards, input: compact(
+            PLAN.settings(job_of(stage, wildcards)).model_dump(mode="json")
+        ),
+        "content": lambda wildcards: compact(PLAN.content(job_of(stage, wildcards))),
+        "code": lambda wildcards: PLAN.code(job_of(stage, wildcards)),
+        "upstream": lambda wildcards: PLAN.upstream(job_of(stage, wildcards)),
+    }
+
+
+def inputs_of(stage, source):
+    """Return the input function of a rule: the results of stage `source` that a job of `stage` reads, if any."""
+
+    def results(wildcards):
+        found = [place(before) for before in PLAN.inputs(job_of(stage, wildcards)) if before.stage == source]
+        return found[0] if len(found) == 1 else found
+
+    return results
+
+
+def work_of(stage):
+    """Return the folder in which an interrupted job of a stage finds what it had done."""
+
+    def folder(wildcards, input):
+        job = job_of(stage, wildcards)
+        return f"results/work/{stage}/{job.dataset}/{job.run}/seed{job.seed}-{PLAN.identity(job)}"
+
+    return folder
+
+
+def place(job):
+    """Return where a job's main result is."""
+    return PLACES[job.stage].format(**vars(job))
+
+
+def every(stage):
+    """Return the main results of all of a stage's jobs."""
+    return [place(job) for job in PLAN.jobs(stage)]
+
+
+def tables(*names):
+    """Return an input function: the named tables, or all that are configured."""
+    return lambda wildcards: [f"results/{name}.csv" for name in names or PLAN.config.tables.asked()]
+
+
+def gpus_of_backbone(wildcards):
+    """Return how many GPUs a job with its run's backbone asks for: the tiny one is made for the processor."""
+    return int(PLAN.config.backbones[PLAN.config.runs[wildcards.run].backbone].kind != "tiny")
+
+
+def gpus_of_teacher(wildcards):
+    """Return how many GPUs a teacher asks for on this side: one, where it is a model in the job itself."""
+    return int(PLAN.config.teachers[wildcards.name].provider == "local")
+
+
+def environment_of_teacher(wildcards):
+    """Return the environment of a teacher's job."""
+    return "../envs/train.yaml" if gpus_of_teacher(wildcards) else "../envs/teacher.yaml"
+
+
+def source_folders(wildcards):
+    """Return the arguments that name the folders which a data set is read from."""
+    dataset = PLAN.config.datasets[wildcards.dataset]
+    if dataset.kind != "twitter":
+        return []
+    found = ["--annotations-dir", "resources/twitter-gmner"]
+    found += ["--images-dir", dataset.images_dir or "resources/twitter-images"]
+    return [*found, "--fine-dir", "resources/twitter-fmnerg"] if dataset.fine else found
+
+
+def rationales_or_none(wildcards, input):
+    """Return the run's rationales for the command line, or the word none."""
+    return str(input.rationales) if input.rationales else "none"
+
+
+def adapter_arguments(wildcards, input):
+    """Return the argument that names a tuned run's adapter folder."""
+    return ["--adapter", str(Path(str(input.adapter)).parent)] if input.adapter else []
+
+
+try:
+    PLAN = Plan(load_config(config))
+except GmnerError as error:
+    raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
+prepare_environment()
+keep_records_with_results()
