@@ -12,8 +12,10 @@ from gmner.errors import GmnerError
 # command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
 COMMANDS = {
     "backbone": "put a backbone into a folder: fetched from the hub, copied, or the one that ships here",
+    "download": "fetch the annotations or pictures of a data set, resumable and checked",
     "generate": "let a run's model answer each sample of a split",
     "rationales": "ask the teacher for the reasoning of each training sample",
+    "samples": "join annotations, boxes and pictures of a data set into one table",
     "train": "fine-tune a backbone with LoRA on the targets of one run and seed",
 }
 
@@ -34,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in arguments if not word.startswith("-")), None)
     parsed = build_parser(command).parse_args(arguments)
-    logging.basicConfig(level=os.environ.get("GMNER_LOG", "INFO"), format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=os.environ.get("GMNER_LOG", "INFO"), format="%(levelname)s %(message)s", stream=sys.stderr
+    )
     try:
         return int(_module_of(parsed.command).run(parsed) or 0)
     except GmnerError as error:

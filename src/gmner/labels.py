@@ -25,3 +25,7 @@ FINE_TYPES = {
 def all_fine_types() -> tuple[str, ...]:
     """Return the 51 fine types of Twitter-FMNERG."""
     return tuple(fine for group in FINE_TYPES.values() for fine in group)
+
+
+FINE_TO_COARSE = {fine: coarse for coarse, group in FINE_TYPES.items() for fine in group}
+"""Each of the 51 fine types of Twitter-FMNERG to its coarse type, one of 8."""

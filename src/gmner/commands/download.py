@@ -1,0 +1,23 @@
+"""`gmner download`: one source of a data set, into its folder."""
+
+import argparse
+from pathlib import Path
+
+from gmner.commands.settings import parse_settings
+from gmner.config.stages import DownloadStage
+from gmner.download import download
+
+HELP = "fetch the annotations or pictures of a data set, resumable and checked"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--settings", required=True, help="JSON: the source's name and settings")
+    parser.add_argument("--out-dir", required=True, type=Path, help="folder for the files and their manifest.json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage."""
+    settings = parse_settings(DownloadStage, args.settings)
+    download(settings.name, settings.source, args.out_dir)
+    return 0

@@ -1,0 +1,41 @@
+"""`gmner samples`: annotations, boxes and pictures of a data set as one table."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from gmner.commands.settings import parse_settings
+from gmner.config.stages import SamplesStage
+from gmner.datasets.build import Folders, build_samples
+from gmner.datasets.report import data_report, write_report
+from gmner.schemas import SAMPLES, sample_to_row, write_table
+
+HELP = "join annotations, boxes and pictures of a data set into one table"
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--settings", required=True, help="JSON: the data set's name and settings")
+    parser.add_argument("--dataset", help="the data set's name, where it is not the settings'")
+    parser.add_argument("--annotations-dir", type=Path, help="folder with Twitter10000_v2.0 (Twitter-GMNER)")
+    parser.add_argument("--images-dir", type=Path, help="folder with the pictures, in it or below it")
+    parser.add_argument("--fine-dir", type=Path, help="folder with Twitter-FMNERG's train.txt, dev.txt, test.txt")
+    parser.add_argument("--out", required=True, type=Path, help="the table of samples to write")
+    parser.add_argument("--report", required=True, type=Path, help="the data report (JSON; Markdown beside it)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage."""
+    settings = parse_settings(SamplesStage, args.settings)
+    name = args.dataset or settings.name
+    folders = Folders(args.annotations_dir, args.images_dir, args.fine_dir, drawn=args.out.parent / "images")
+    built = build_samples(settings.dataset, name, folders)
+    limit = getattr(settings.dataset, "limit", None)
+    report = data_report(name, built.samples, built.problems, built.drafts, limit)
+    for problem in report["problems"]:
+        log.warning("%s: %d %s", name, problem["count"], problem["meaning"])
+    write_report(args.report, report)
+    write_table(args.out, map(sample_to_row, built.samples), SAMPLES, {"dataset": name})
+    log.info("%s: %d samples in %s", name, len(built.samples), args.out)
+    return 0

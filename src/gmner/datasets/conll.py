@@ -1,0 +1,126 @@
+"""Reading tagged tweets: `IMGID:<id>`, then `token<TAB>tag` lines, then a blank line.
+
+The format of Twitter-GMNER (one tag a token) and of Twitter-FMNERG (a coarse and a fine tag). Tags are BIO.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gmner.errors import DataError
+
+_TAG = re.compile(r"O|[BI]-[^\s]+")
+_HEAD = "IMGID:"
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedTweet:
+    """One tweet as the file has it; `tags` has one tuple for each tag column; `line` is that of its head."""
+
+    image_id: str
+    tokens: tuple[str, ...]
+    tags: tuple[tuple[str, ...], ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens `start` to `end` (exclusive) under one type; `orphan`: its first tag was I-, not B-."""
+
+    start: int
+    end: int
+    type: str
+    orphan: bool = False
+
+
+def read_conll(path: Path | str, tag_columns: int = 1) -> list[TaggedTweet]:
+    """Read a file of tagged tweets.
+
+    Line ends may be LF or CRLF. Raises DataError naming file and line for anything that is not the format.
+    """
+    tweets: list[TaggedTweet] = []
+    head: tuple[str, int] | None = None
+    rows: list[list[str]] = []
+    for number, line in enumerate([*_lines(path), ""], start=1):
+        is_head = line.startswith(_HEAD)
+        if (is_head or not line.strip()) and head is not None:
+            tweets.append(_tweet(path, head, rows, tag_columns))
+            head, rows = None, []
+        if is_head:
+            head = (_image_id(path, number, line), number)
+        elif line.strip():
+            if head is None:
+                raise DataError(f"{path}:{number}: expected a line '{_HEAD}<id>' before the tokens, found {line!r}")
+            rows.append(_columns(path, number, line, tag_columns))
+    if not tweets:
+        raise DataError(f"{path}: no tweet in it; expected blocks that begin with a line '{_HEAD}<id>'")
+    return tweets
+
+
+def _lines(path: Path | str) -> list[str]:
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: the file is missing; expected tagged tweets there") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file") from error
+    # Only "\n" ends a line: str.splitlines would also cut at U+0085 and U+2028, which occur inside tweets.
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def _image_id(path: Path | str, number: int, line: str) -> str:
+    image_id = line.removeprefix(_HEAD).strip()
+    if not image_id or image_id in {".", ".."} or re.search(r"[/\\\0]", image_id):
+        raise DataError(
+            f"{path}:{number}: expected '{_HEAD}<id>' where the id is a picture's file name without folder and "
+            f"ending, found {line!r}"
+        )
+    return image_id
+
+
+def _columns(path: Path | str, number: int, line: str, tag_columns: int) -> list[str]:
+    columns = line.split("\t")
+    if len(columns) != tag_columns + 1 or not columns[0] or re.search(r"\s", columns[0]):
+        form = "<TAB>".join(["token", *["tag"] * tag_columns])
+        raise DataError(f"{path}:{number}: expected {form}, found {line!r}")
+    for tag in columns[1:]:
+        if not _TAG.fullmatch(tag):
+            raise DataError(f"{path}:{number}: expected a tag O, B-<type> or I-<type>, found {tag!r}")
+    return columns
+
+
+def _tweet(path: Path | str, head: tuple[str, int], rows: list[list[str]], tag_columns: int) -> TaggedTweet:
+    image_id, line = head
+    if not rows:
+        raise DataError(f"{path}:{line}: tweet {image_id} has no tokens; add them or remove the line")
+    tokens, *tags = zip(*rows, strict=True)
+    return TaggedTweet(image_id, tokens, tuple(tags[:tag_columns]), line)
+
+
+def spans_of(tags: Sequence[str]) -> list[Span]:
+    """Return the entities of one tag column. An I- tag that continues nothing starts an entity (`orphan`)."""
+    spans: list[Span] = []
+    open_type: str | None = None
+    for index, tag in enumerate(tags):
+        if tag == "O":
+            open_type = None
+        elif tag[0] == "I" and tag[2:] == open_type:
+            last = spans[-1]
+            spans[-1] = Span(last.start, index + 1, last.type, last.orphan)
+        else:
+            open_type = tag[2:]
+            spans.append(Span(index, index + 1, open_type, orphan=tag[0] == "I"))
+    return spans
+
+
+def check_type(name: str, types: Collection[str], where: str) -> None:
+    """Raise DataError, naming the nearest known type, where `name` is none of `types`."""
+    if name not in types:
+        near = difflib.get_close_matches(name, types, n=1)
+        meant = f"did you mean '{near[0]}'? " if near else ""
+        raise DataError(f"{where}: type '{name}' is none of the data set's types; {meant}known: {', '.join(types)}")

@@ -1,0 +1,72 @@
+"""Twitter-GMNER (Yu et al., ACL 2023), versions 1 and 2.0, and Twitter-FMNERG (Wang et al., MM 2023).
+
+FMNERG labels the same tweets anew and ships no boxes: they are GMNER's of version 2.0, found by mention.
+"""
+
+from pathlib import Path
+
+from gmner.config.data import TwitterDataset
+from gmner.datasets.conll import TaggedTweet, check_type, read_conll, spans_of
+from gmner.datasets.drafts import SPLITS, Draft, attach_boxes, entity_of
+from gmner.datasets.escapes import decode_tokens, has_escape
+from gmner.datasets.problems import Problems
+from gmner.datasets.voc import read_voc
+from gmner.errors import MissingInputError
+from gmner.labels import FINE_TO_COARSE
+
+FOLDERS = {"v1": "Twitter10000", "v2.0": "Twitter10000_v2.0"}
+
+
+def read_twitter(
+    settings: TwitterDataset, annotations_dir: Path, fine_dir: Path | None, problems: Problems
+) -> list[Draft]:
+    """Read the tweets of all splits with their boxes.
+
+    `annotations_dir` holds the folder of the version (`Twitter10000_v2.0/txt`, `…/xml`); `fine_dir` holds
+    FMNERG's three files. Raises MissingInputError where a folder is missing and DataError for a malformed file.
+    """
+    root = Path(annotations_dir) / FOLDERS[settings.version]
+    for folder in (root / "txt", root / "xml"):
+        if not folder.is_dir():
+            raise MissingInputError(
+                f"{folder}: the annotations of Twitter-GMNER {settings.version} are missing; expected "
+                f"{root.name}/txt and {root.name}/xml in {annotations_dir}: run the download of twitter-gmner"
+            )
+    if settings.fine and fine_dir is None:
+        raise MissingInputError("fine types need Twitter-FMNERG's label files: pass --fine-dir with its train.txt, "
+                                "dev.txt and test.txt, from the download of twitter-fmnerg")  # fmt: skip
+    text_dir = Path(fine_dir) if settings.fine and fine_dir is not None else root / "txt"
+    with_boxes = {path.name for path in (root / "xml").iterdir()}
+    drafts = []
+    for split in SPLITS:
+        tweets = read_conll(text_dir / f"{split}.txt", tag_columns=2 if settings.fine else 1)
+        for tweet in tweets[: settings.limit]:
+            draft = draft_of(tweet, split, settings.labels, settings.fine, text_dir / f"{split}.txt", problems)
+            path = root / "xml" / f"{tweet.image_id}.xml"
+            # A tweet with nothing to be seen has no file of boxes.
+            if path.name in with_boxes:
+                draft = attach_boxes(draft, read_voc(path), path, problems)
+            drafts.append(draft)
+    return drafts
+
+
+def draft_of(
+    tweet: TaggedTweet, split: str, types: tuple[str, ...], fine: bool, path: Path, problems: Problems
+) -> Draft:
+    """Return a tagged tweet with its escapes decoded and its entities, still without boxes.
+
+    With `fine` the last tag column is the scored one; the first is compared with it where its type is known.
+    """
+    where = f"{path}:{tweet.line}"
+    tokens, tags = decode_tokens(tweet.tokens, tweet.tags)
+    entities = []
+    for span in spans_of(tags[-1]):
+        check_type(span.type, types, f"{where}: tweet {tweet.image_id}")
+        if span.orphan:
+            problems.add("orphan_tag", split, f"{where}: '{tokens[span.start]}' I-{span.type}")
+        coarse = tags[0][span.start].removeprefix("B-").removeprefix("I-")
+        if fine and len(tags) > 1 and FINE_TO_COARSE.get(span.type, coarse) != coarse:
+            problems.add("coarse_differs", split, f"{where}: '{tokens[span.start]}' {coarse}, {span.type}")
+        entities.append(entity_of(tokens, span.start, span.end, span.type, fine))
+    escapes = sum(has_escape(token) for token in tweet.tokens)
+    return Draft(split, tweet.image_id, tokens, tuple(entities), where, raw_escapes=escapes)
