@@ -9,6 +9,7 @@ rule ask_teacher:
     """One teacher's rationales for one data set; raw answers stay in resources/teacher-store, whatever happens."""
     input:
         samples="results/samples/{dataset}/samples.parquet",
+        model=inputs_of("rationales", "backbone"),
     output:
         table="results/rationales/{dataset}/{name}/rationales.parquet",
         report=report(

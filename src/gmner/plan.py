@@ -209,6 +209,11 @@ class Plan:
 
     def _rationales_inputs(self, job: Job) -> Iterator[Job]:
         yield Job("samples", dataset=job.dataset)
+        teacher = self.config.teachers[job.name]
+        if teacher.provider == "local":  # a folder; it may be one that a rule of ours fills
+            for name in self.config.backbones:
+                if Path(teacher.model) == Path("resources/backbones", name):
+                    yield Job("backbone", name=name)
 
     def _targets_inputs(self, job: Job) -> Iterator[Job]:
         yield Job("samples", dataset=job.dataset)
