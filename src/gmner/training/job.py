@@ -34,7 +34,7 @@ def job_of(settings: TrainStage, samples_path: Path, targets_path: Path, backbon
         train=settings.train,
         generate=settings.generate,
         seed=seed,
-        scorer=dev_scorer(settings.score, question.fine, question.types, frame) if settings.score else None,
+        scorer=dev_scorer(settings.score, question.fine, frame) if settings.score else None,
         identity={
             "settings": settings.model_dump(mode="json", exclude=OPERATIONAL["train"]),
             "seed": seed,

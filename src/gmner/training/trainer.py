@@ -90,7 +90,7 @@ class RowTrainer(SFTTrainer):
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         value = loss[0] if return_outputs else loss
         if not torch.isfinite(value):
-            raise self._diverged("loss", float(value), numbers)
+            raise self._diverged("loss", value.item(), numbers)
         return loss
 
     def _loss_on_cpu(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> torch.Tensor:
@@ -162,7 +162,7 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, w
         optim="adamw_torch",
         bf16=dtype is torch.bfloat16,
         use_cpu=not on_gpu,
-        gradient_checkpointing=train.gradient_checkpointing,
+        activation_checkpointing=train.gradient_checkpointing,
         max_length=None,
         completion_only_loss=False,
         packing=False,
