@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gmner.config.teachers import RationalesSettings, TemplateTeacher
 from gmner.errors import GmnerError
@@ -14,8 +14,12 @@ from gmner.files import write_json
 from gmner.records import Sample
 from gmner.schemas import RATIONALES, iterate_samples, write_row_stream
 from gmner.teachers.protocol import Answer, Request
+from gmner.teachers.store import AnswerStore, read_unlocked, store_folder
 from gmner.teachers.teaching import Outcome, Teaching, TemplateTeaching, resolve
 from gmner.teachers.template import TemplateProvider, write_rationale
+
+if TYPE_CHECKING:
+    from gmner.teachers.prompted import PromptedTeacher
 
 LOGGER = logging.getLogger(__name__)
 SPLIT = "train"
@@ -73,7 +77,36 @@ def make_rationales(
         with asyncio.Runner() as runner:
             provider = TemplateProvider(settings.teacher.style)
             return _write(settings, teaching, samples_path, out, report, lambda r: runner.run(provider.answer(r)))
-    raise GmnerError(f"provider '{settings.teacher.provider}' is not installed")
+    from gmner.teachers.prompted import PromptedTeaching
+    from gmner.teachers.remote import asked
+
+    teacher = settings.teacher
+    teaching = PromptedTeaching(teacher, _types_of(teacher, samples_path))
+    with asked(teacher, teaching, lambda: iterate_samples(samples_path, SPLIT), store, settings.name) as answers:
+        return _write(settings, teaching, samples_path, out, report, lambda request: answers.get(request.key))
+
+
+def plan_rationales(settings: RationalesSettings, samples_path: Path, store: Path) -> list[str]:
+    """Return what `make_rationales` would ask and what that would cost, in words; nothing is asked."""
+    if isinstance(settings.teacher, TemplateTeacher):
+        return ["the template teacher asks nobody and costs nothing"]
+    from gmner.teachers.prompted import PromptedTeaching
+    from gmner.teachers.remote import make_plan
+
+    teacher = settings.teacher
+    teaching = PromptedTeaching(teacher, _types_of(teacher, samples_path))
+
+    def plan(answers: AnswerStore) -> list[str]:
+        return make_plan(teacher, teaching, iterate_samples(samples_path, SPLIT), answers).lines()
+
+    return read_unlocked(store_folder(store, teacher.provider, teacher.model), plan)
+
+
+def _types_of(teacher: "PromptedTeacher", samples_path: Path) -> list[str]:
+    """Return the types that a blind teacher may answer with: those configured, or those of the table."""
+    if teacher.types is not None or teacher.prompt != "blind":
+        return list(teacher.types or ())
+    return sorted({entity.type for sample in iterate_samples(samples_path) for entity in sample.entities})
 
 
 def _write(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gmner.commands.settings import parse_settings
 from gmner.config.teachers import RationalesSettings
-from gmner.rationales import make_rationales
+from gmner.rationales import make_rationales, plan_rationales
 
 HELP = "ask the teacher for the reasoning of each training sample"
 
@@ -17,10 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, help="the table of rationales to write")
     parser.add_argument("--report", required=True, type=Path, help="the report to write (JSON)")
     parser.add_argument("--store", required=True, type=Path, help="folder of the store of raw answers")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be asked and what it would cost")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the stage."""
     settings = parse_settings(RationalesSettings, args.settings)
+    if args.dry_run:
+        print("\n".join(plan_rationales(settings, args.samples, args.store)))
+        return 0
     make_rationales(settings, args.samples, args.out, args.report, args.store)
     return 0

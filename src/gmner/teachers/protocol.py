@@ -1,18 +1,11 @@
 """What a teacher is asked and what it answers: the one small protocol every provider implements."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from gmner.records import Sample
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A picture as a provider sends it: encoded bytes and their media type."""
-
-    data: bytes
-    media_type: str
+from gmner.teachers.pictures import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +14,7 @@ class Message:
 
     role: Literal["system", "user", "assistant"]
     text: str
-    images: tuple[Image, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +28,29 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider counted them; `tokens_cached` are those of `tokens_in` read from its cache."""
+    """Tokens as the provider counted them.
+
+    `tokens_cached` are those of `tokens_in` that were read from its cache, `tokens_cache_written` those that
+    were written to it.
+    """
 
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
+    tokens_cache_written: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.tokens_cached + other.tokens_cached,
+            self.tokens_cache_written + other.tokens_cache_written,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, in and out."""
+        return self.tokens_in + self.tokens_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +86,53 @@ class Provider(Protocol):
 class PassingError(Exception):
     """A failure that may pass: too many requests, a fault of the server, a broken connection.
 
-    `wait_s` is what the server asked to wait, or None. `maybe_paid` says that the server may have done the
-    work although no answer arrived. `slow_down` says that the server asked for fewer requests.
+    `wait_s` is what the server asked to wait, or None. `maybe_paid` says that the server may have done the work
+    although no answer arrived. `slow_down` says that the server asked for fewer requests.
     """
 
-    def __init__(self, text: str, *, wait_s: float | None = None, maybe_paid: bool, slow_down: bool = False):
+    def __init__(self, text: str, *, wait_s: float | None = None, maybe_paid: bool, slow_down: bool = False) -> None:
         super().__init__(text)
         self.wait_s = wait_s
         self.maybe_paid = maybe_paid
         self.slow_down = slow_down
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFailure:
+    """Why a batch has no answer to one of its questions; `text` is the provider's own."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How far a batch is. `failed` is the provider's reason where it will never have results."""
+
+    ended: bool
+    failed: str | None = None
+
+
+class BatchProvider(Provider, Protocol):
+    """A provider that also has a batch interface: many questions now, all answers within a day."""
+
+    most_batch_bytes: int
+
+    async def batch_line(self, request: Request) -> Mapping[str, Any]:
+        """Return a question as it stands in a batch."""
+        ...
+
+    async def submit_batch(self, tag: str, lines: Sequence[Mapping[str, Any]]) -> str:
+        """Submit a batch marked with `tag`; return its id."""
+        ...
+
+    async def find_batch(self, tag: str, planned_at: float, count: int) -> str | None:
+        """Return the id of the batch that was submitted with `tag`, or None where there is none."""
+        ...
+
+    async def batch_state(self, batch_id: str) -> BatchState:
+        """Return how far a batch is."""
+        ...
+
+    def batch_results(self, batch_id: str) -> AsyncIterator[tuple[str, Answer | BatchFailure]]:
+        """Yield what an ended batch came to: the key of each question and its answer or failure."""
+        ...

@@ -10,18 +10,19 @@ An answer's key is the hash of everything that decides it, so that a change of c
 or of other samples leaves it valid, and a second teacher shares nothing by accident.
 """
 
+import contextlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gmner.errors import DataError
+from gmner.errors import DataError, GmnerError
 from gmner.files import atomic_path, sha256_of_json
 from gmner.teachers.journal import (
     Place,
@@ -36,6 +37,8 @@ from gmner.teachers.protocol import Answer, Usage
 
 ROWS_IN_GROUP = 256
 _GROUPS_KEPT = 8
+_READINGS = 5
+Result = TypeVar("Result")
 
 ANSWERS = pa.schema(
     [
@@ -46,6 +49,7 @@ ANSWERS = pa.schema(
         pa.field("tokens_in", pa.int64(), nullable=False),
         pa.field("tokens_out", pa.int64(), nullable=False),
         pa.field("tokens_cached", pa.int64(), nullable=False),
+        pa.field("tokens_cache_written", pa.int64(), nullable=False),
         pa.field("cost_usd", pa.float64()),
         pa.field("raw", pa.string(), nullable=False),  # JSON
     ]
@@ -216,6 +220,18 @@ def store_folder(store: Path | str, provider: str, model: str) -> Path:
     return Path(store) / f"{provider}--{readable}"
 
 
+def read_unlocked(folder: Path, read: Callable[[AnswerStore], Result]) -> Result:
+    """Read a store without holding it; where its owner compacts it meanwhile, read it again."""
+    for _ in range(_READINGS):
+        with contextlib.suppress(FileNotFoundError):
+            store = AnswerStore(folder)
+            try:
+                return read(store)
+            finally:
+                store.close()
+    raise GmnerError(f"{folder}: the store is being compacted again and again; wait until its run has ended")
+
+
 def lock_of(folder: Path) -> Any:
     """Return the context manager that holds a store's folder alone."""
     return locked(folder / "lock")
@@ -231,6 +247,7 @@ def _row_of(stored: StoredAnswer) -> dict[str, Any]:
         "tokens_in": answer.usage.tokens_in,
         "tokens_out": answer.usage.tokens_out,
         "tokens_cached": answer.usage.tokens_cached,
+        "tokens_cache_written": answer.usage.tokens_cache_written,
         "cost_usd": answer.cost_usd,
         "raw": _well_formed(json.dumps(answer.raw, sort_keys=True, ensure_ascii=False)),
     }
@@ -248,7 +265,7 @@ def _stored(row: Mapping[str, Any]) -> StoredAnswer:
         Answer(
             text=row["text"],
             finish_reason=row["finish_reason"],
-            usage=Usage(row["tokens_in"], row["tokens_out"], row["tokens_cached"]),
+            usage=Usage(row["tokens_in"], row["tokens_out"], row["tokens_cached"], row["tokens_cache_written"]),
             cost_usd=row["cost_usd"],
             raw=json.loads(row["raw"]),
         ),

@@ -104,11 +104,7 @@ def resolve(teaching: Teaching, sample: Sample, lookup: Callable[[Request], Answ
         answer = lookup(request)
         if answer is None:
             return request
-        usage = Usage(
-            usage.tokens_in + answer.usage.tokens_in,
-            usage.tokens_out + answer.usage.tokens_out,
-            usage.tokens_cached + answer.usage.tokens_cached,
-        )
+        usage += answer.usage
         cost = answer.cost_usd if cost is None else cost + (answer.cost_usd or 0.0)
         judged = teaching.judge(sample, answer)
         if judged.refusal is None or tries == teaching.max_tries:

@@ -1,0 +1,265 @@
+"""The ledger of what was sent and what it cost: a hard budget that holds through crashes.
+
+A question is written down with the most that it may cost before it is sent. When its answer arrives, the real
+cost takes that place; when the provider refused to do the work, nothing does. A question whose fate is not known,
+because the connection broke or the process died, keeps its upper bound: it may have been paid. So the sum in the
+ledger is never less than what the provider may charge.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gmner.config.teachers import Budget
+from gmner.errors import GmnerError
+from gmner.teachers.journal import ShardWriter, read_shards
+from gmner.teachers.pricing import NOTHING, Amount
+
+_FOLDED_SHARDS = 16
+
+
+class BudgetSpentError(GmnerError):
+    """The budget does not allow another request."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is known to be paid, and what may have been paid although no answer arrived."""
+
+    paid: Amount = NOTHING
+    unknown: Amount = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch that was planned and not yet collected; `batch_id` is None where it is not known to be submitted."""
+
+    tag: str
+    keys: tuple[str, ...]
+    amount: Amount
+    planned_at: float
+    batch_id: str | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    sums: Sums = field(default_factory=Sums)
+    sent: dict[str, Amount] = field(default_factory=dict)  # attempt: its upper bound
+    batches: dict[str, OpenBatch] = field(default_factory=dict)  # by tag
+
+
+class Ledger:
+    """The ledger of one model of one provider; its folder must be held alone (`store.lock_of`)."""
+
+    def __init__(self, folder: Path, budget: Budget) -> None:
+        self._folder = folder / "ledger"
+        self._budget = budget
+        self._writer = ShardWriter(self._folder)
+        self._state = _read(self._folder)
+        for amount in self._state.sent.values():  # of a process that died
+            self._state.sums.unknown += amount
+        self._in_flight: dict[str, Amount] = {}
+        if len(list(self._folder.glob("*"))) > _FOLDED_SHARDS:
+            self._fold()
+
+    @property
+    def sums(self) -> Sums:
+        """What was paid and what may have been paid."""
+        return self._state.sums
+
+    @property
+    def open_batches(self) -> list[OpenBatch]:
+        """The batches that are planned or submitted and not yet collected."""
+        return list(self._state.batches.values())
+
+    def committed(self) -> Amount:
+        """Return all that is paid or may have to be paid."""
+        total = self._state.sums.paid + self._state.sums.unknown
+        for amount in self._in_flight.values():
+            total += amount
+        for batch in self._state.batches.values():
+            total += batch.amount
+        return total
+
+    def allows(self, amount: Amount) -> bool:
+        """Say whether the budget has room for `amount` beside all that may have to be paid."""
+        return self._lacks(self.committed() + amount) is None
+
+    def reserve(self, attempt: str, amount: Amount) -> bool:
+        """Take the room for one request, where there is room; the record of it must then be written."""
+        if not self.allows(amount):
+            return False
+        self._in_flight[attempt] = amount
+        return True
+
+    @property
+    def waits(self) -> bool:
+        """Whether requests are in flight whose end may make room."""
+        return bool(self._in_flight)
+
+    def release(self, attempt: str, actual: Amount | None) -> None:
+        """End a request: with its real amount, or with None where its fate is not known."""
+        bound = self._in_flight.pop(attempt)
+        if actual is None:
+            self._state.sums.unknown += bound
+        else:
+            self._state.sums.paid += actual
+
+    def write(self, records: Iterable[dict[str, Any]]) -> None:
+        """Write records; when it returns, they are on the disk."""
+        self._writer.append(records)
+
+    def plan_batch(self, batch: OpenBatch) -> None:
+        """Write down a batch before it is submitted. Raises BudgetSpentError where there is no room."""
+        if lacking := self._lacks(self.committed() + batch.amount):
+            raise BudgetSpentError(lacking)
+        self.write([planned_record(batch)])
+        self._state.batches[batch.tag] = batch
+
+    def submitted(self, tag: str, batch_id: str) -> None:
+        """Write down a batch's id."""
+        self.write([{"kind": "submitted", "tag": tag, "batch_id": batch_id}])
+        batch = self._state.batches[tag]
+        self._state.batches[tag] = OpenBatch(tag, batch.keys, batch.amount, batch.planned_at, batch_id)
+
+    def collected(self, tag: str, actual: Amount) -> None:
+        """Write down what a batch came to; its answers must be in the store by then."""
+        self.write([{"kind": "collected", "tag": tag, **_amount_record(actual)}])
+        del self._state.batches[tag]
+        self._state.sums.paid += actual
+
+    def spent_text(self) -> str:
+        """Say which limit is reached and what to do."""
+        return self._lacks(self.committed() + Amount(0.0, 1, 1)) or (
+            f"the budget has no room for another request: {_shown(self.committed())} of {_limits(self._budget)} are "
+            "spent or reserved; raise the teacher's budget and run again, nothing that was answered is lost"
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
+    def _lacks(self, total: Amount) -> str | None:
+        budget = self._budget
+        over = (
+            (budget.usd is not None and (total.usd or 0.0) > budget.usd + 1e-12)
+            or (budget.tokens is not None and total.tokens > budget.tokens)
+            or (budget.requests is not None and total.requests > budget.requests)
+        )
+        if not over:
+            return None
+        return (
+            f"the budget is spent: {_shown(self.committed())} of {_limits(budget)} are paid or may have to be paid; "
+            "raise the teacher's budget and run again, nothing that was answered is lost"
+        )
+
+    def _fold(self) -> None:
+        """Replace all shards by one that says the same; a crash on the way doubles nothing."""
+        old = sorted(path.name for path in self._folder.glob("*"))
+        sums = self._state.sums
+        records: list[dict[str, Any]] = [
+            {
+                "kind": "folded",
+                "shards": old,
+                "paid": _amount_record(sums.paid),
+                "unknown": _amount_record(sums.unknown),
+            }
+        ]
+        for batch in self._state.batches.values():
+            records.append(planned_record(batch))
+            if batch.batch_id:
+                records.append({"kind": "submitted", "tag": batch.tag, "batch_id": batch.batch_id})
+        writer = ShardWriter(self._folder)
+        writer.append(records)
+        writer.close()
+        for name in old:
+            (self._folder / name).unlink()
+
+
+def read_sums(folder: Path) -> tuple[Sums, list[OpenBatch]]:
+    """Return a ledger's sums and open batches without holding it; requests in flight count as unknown."""
+    state = _read(folder / "ledger")
+    for amount in state.sent.values():
+        state.sums.unknown += amount
+    return state.sums, list(state.batches.values())
+
+
+def sent_record(attempt: str, key: str, amount: Amount) -> dict[str, Any]:
+    """Return the record of a request about to be sent."""
+    return {"kind": "sent", "attempt": attempt, "key": key, **_amount_record(amount)}
+
+
+def ended_record(attempt: str, actual: Amount | None) -> dict[str, Any]:
+    """Return the record of a request's end: its real amount, or None where its fate is not known."""
+    if actual is None:
+        return {"kind": "unknown", "attempt": attempt}
+    return {"kind": "paid", "attempt": attempt, **_amount_record(actual)}
+
+
+def planned_record(batch: OpenBatch) -> dict[str, Any]:
+    """Return the record of a batch about to be submitted."""
+    return {
+        "kind": "planned",
+        "tag": batch.tag,
+        "keys": list(batch.keys),
+        "planned_at": batch.planned_at,
+        **_amount_record(batch.amount),
+    }
+
+
+def _read(folder: Path) -> _State:
+    records = [(place.path.name, record) for place, record in read_shards(folder)]
+    folded = {name for _, record in records if record["kind"] == "folded" for name in record["shards"]}
+    state = _State()
+    # A batch is submitted and collected by later processes too, and shards have no order: kinds have.
+    order = {"folded": 0, "planned": 1, "sent": 1, "submitted": 2, "unknown": 3, "paid": 3, "collected": 3}
+    for name, record in sorted(records, key=lambda entry: order[entry[1]["kind"]]):
+        if name not in folded:
+            _apply(state, record)
+    return state
+
+
+def _apply(state: _State, record: dict[str, Any]) -> None:
+    kind = record["kind"]
+    if kind == "folded":
+        state.sums.paid += _amount(record["paid"])
+        state.sums.unknown += _amount(record["unknown"])
+    elif kind == "sent":
+        state.sent[record["attempt"]] = _amount(record)
+    elif kind == "paid":
+        state.sent.pop(record["attempt"], None)
+        state.sums.paid += _amount(record)
+    elif kind == "unknown" and record["attempt"] in state.sent:
+        state.sums.unknown += state.sent.pop(record["attempt"])
+    elif kind == "planned":
+        tag = record["tag"]
+        state.batches[tag] = OpenBatch(tag, tuple(record["keys"]), _amount(record), record["planned_at"])
+    elif kind == "submitted" and record["tag"] in state.batches:
+        batch = state.batches[record["tag"]]
+        state.batches[batch.tag] = OpenBatch(batch.tag, batch.keys, batch.amount, batch.planned_at, record["batch_id"])
+    elif kind == "collected":
+        state.batches.pop(record["tag"], None)
+        state.sums.paid += _amount(record)
+
+
+def _amount_record(amount: Amount) -> dict[str, Any]:
+    return {"usd": amount.usd, "tokens": amount.tokens, "requests": amount.requests}
+
+
+def _amount(record: dict[str, Any]) -> Amount:
+    return Amount(record["usd"], record["tokens"], record["requests"])
+
+
+def _shown(amount: Amount) -> str:
+    dollars = "" if amount.usd is None else f"${amount.usd:.4f}, "
+    return f"{dollars}{amount.tokens} tokens, {amount.requests} requests"
+
+
+def _limits(budget: Budget) -> str:
+    parts = [
+        f"${budget.usd:.4f}" if budget.usd is not None else "",
+        f"{budget.tokens} tokens" if budget.tokens is not None else "",
+        f"{budget.requests} requests" if budget.requests is not None else "",
+    ]
+    return ", ".join(part for part in parts if part) or "no limit"

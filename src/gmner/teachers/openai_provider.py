@@ -1,0 +1,189 @@
+"""OpenAI's chat completions and its batch interface, through the official SDK.
+
+Any endpoint that speaks chat completions is reached by `base_url` (vLLM, DashScope, OpenRouter, `transformers
+serve`). https://platform.openai.com/docs/api-reference/chat and /batch.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import openai
+from openai.types.chat import ChatCompletion
+
+from gmner.config.teachers import OpenAITeacher
+from gmner.errors import GmnerError
+from gmner.teachers.failures import Secret, failure_of_status
+from gmner.teachers.protocol import Answer, BatchFailure, BatchState, Message, PassingError, Request, Usage
+
+MARK = "gmner"  # the batch's metadata key that carries our tag
+
+
+class OpenAIProvider:
+    """Asks a chat completions endpoint."""
+
+    most_batch_bytes = 150_000_000  # of the 200 MB that a batch file may have
+
+    def __init__(self, settings: OpenAITeacher, secret: Secret) -> None:
+        self._settings, self._secret = settings, secret
+        self._client = openai.AsyncOpenAI(
+            api_key=secret.value,
+            base_url=settings.base_url,
+            max_retries=0,  # every attempt must pass the ledger
+            timeout=settings.limits.timeout_s,
+        )
+
+    async def answer(self, request: Request) -> Answer:
+        """Ask one question."""
+        body = await asyncio.to_thread(self._body, request.messages)
+        result = await self._call(self._client.chat.completions.create(**body))
+        if isinstance(result, Answer):
+            return result
+        if not isinstance(result, ChatCompletion):
+            raise PassingError("the answer is not a chat completion", maybe_paid=True)
+        return self._answer_of(result.model_dump(mode="json", exclude_none=True, warnings=False))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def batch_line(self, request: Request) -> Mapping[str, Any]:
+        """Return a question as a line of a batch file."""
+        body = await asyncio.to_thread(self._body, request.messages)
+        return {"custom_id": request.key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+    async def submit_batch(self, tag: str, lines: Sequence[Mapping[str, Any]]) -> str:
+        """Upload the lines and create a batch with `tag` in its metadata."""
+        data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8")
+        uploaded = await self._control(self._client.files.create(file=(f"{tag}.jsonl", data), purpose="batch"))
+        batch = await self._control(
+            self._client.batches.create(
+                input_file_id=uploaded.id,
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
+                metadata={MARK: tag},
+            )
+        )
+        return str(batch.id)
+
+    async def find_batch(self, tag: str, planned_at: float, count: int) -> str | None:
+        """Look for a batch with `tag` in its metadata among those created since it was planned."""
+        after: Any = openai.omit
+        while True:
+            page = await self._control(self._client.batches.list(limit=100, after=after))
+            for batch in page.data:
+                if (batch.metadata or {}).get(MARK) == tag:
+                    return str(batch.id)
+            if not page.data or not page.has_more or page.data[-1].created_at < planned_at - 3600:
+                return None
+            after = page.data[-1].id
+
+    async def batch_state(self, batch_id: str) -> BatchState:
+        """Return how far a batch is; an expired or cancelled one ended with the results that it has."""
+        batch = await self._control(self._client.batches.retrieve(batch_id))
+        if batch.status == "failed":
+            problems = "; ".join(str(problem.message) for problem in (batch.errors and batch.errors.data) or [])
+            return BatchState(True, self._secret.scrub(problems or "no reason given"))
+        return BatchState(batch.status in ("completed", "expired", "cancelled"))
+
+    async def batch_results(self, batch_id: str) -> AsyncIterator[tuple[str, Answer | BatchFailure]]:
+        """Yield the lines of a batch's output file and its error file."""
+        batch = await self._control(self._client.batches.retrieve(batch_id))
+        for file_id in (batch.output_file_id, batch.error_file_id):
+            if not file_id:
+                continue
+            content = await self._control(self._client.files.content(file_id))
+            for line in content.text.splitlines():
+                try:
+                    result = json.loads(line) if line.strip() else None
+                except ValueError:
+                    raise PassingError("a batch's result file is cut", maybe_paid=True) from None
+                if result is not None:
+                    yield str(result["custom_id"]), self._result_of(result)
+
+    def _result_of(self, result: Mapping[str, Any]) -> Answer | BatchFailure:
+        response = result.get("response")
+        if not response:
+            return BatchFailure(self._secret.scrub(json.dumps(result.get("error"))))
+        if response["status_code"] == 200:
+            try:
+                return self._answer_of(response["body"])
+            except PassingError as error:
+                return BatchFailure(str(error))
+        meaning = failure_of_status(
+            response["status_code"], json.dumps(response.get("body")), {}, self._secret, self._settings.model
+        )
+        return meaning if isinstance(meaning, Answer) else BatchFailure(str(meaning))
+
+    async def _control(self, call: Any) -> Any:
+        """Await a call that is no question: a refusal of it is an error of the user's."""
+        result = await self._call(call)
+        if isinstance(result, Answer):
+            raise GmnerError(f"the provider refuses the batch: {result.text}")
+        return result
+
+    async def _call(self, call: Any) -> Any:
+        try:
+            return await call
+        except openai.APIStatusError as error:
+            meaning = failure_of_status(
+                error.status_code, str(error.message), error.response.headers, self._secret, self._settings.model
+            )
+        except openai.APITimeoutError:
+            meaning = PassingError("the connection timed out", maybe_paid=True)
+        except openai.APIConnectionError as error:
+            refused = type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
+            reason = self._secret.scrub(f"{type(error.__cause__).__name__}: {error.__cause__}")
+            meaning = PassingError(f"the connection failed ({reason})", maybe_paid=not refused)
+        except (openai.APIError, ValueError, TypeError) as error:
+            reason = self._secret.scrub(f"{type(error).__name__}: {error}")[:200]
+            meaning = PassingError(f"the answer is not readable ({reason})", maybe_paid=True)
+        if isinstance(meaning, Answer):
+            return meaning
+        raise meaning
+
+    def _body(self, messages: Sequence[Message]) -> dict[str, Any]:
+        settings = self._settings
+        body: dict[str, Any] = {
+            "model": settings.model,
+            "messages": [_message_of(message, settings.detail) for message in messages],
+            settings.max_tokens_name: settings.max_tokens,
+        }
+        if settings.temperature is not None:
+            body["temperature"] = settings.temperature
+        return body
+
+    def _answer_of(self, raw: Mapping[str, Any]) -> Answer:
+        try:
+            choice = raw["choices"][0]
+            message = choice["message"]
+            refusal, text = message.get("refusal"), message.get("content") or ""
+            finish = choice.get("finish_reason")
+            usage = _usage_of(raw.get("usage") or {})
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise PassingError("the answer is not a chat completion", maybe_paid=True) from None
+        reason = "refused" if refusal or finish == "content_filter" else "length" if finish == "length" else "stop"
+        if not isinstance(text, str):
+            raise PassingError("the answer's content is not text", maybe_paid=True)
+        scrubbed = self._secret.scrub_json(dict(raw))
+        return Answer(self._secret.scrub(str(refusal or text)), reason, usage, raw=scrubbed)  # type: ignore[arg-type]
+
+
+def _usage_of(usage: Mapping[str, Any]) -> Usage:
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(
+        int(usage.get("prompt_tokens") or 0),
+        int(usage.get("completion_tokens") or 0),
+        int(details.get("cached_tokens") or 0),
+    )
+
+
+def _message_of(message: Message, detail: str | None) -> dict[str, Any]:
+    if not message.pictures:
+        return {"role": message.role, "content": message.text}
+    parts: list[dict[str, Any]] = []
+    for picture in message.pictures:
+        url = {"url": f"data:{picture.media_type};base64,{picture.encode_base64()}"}
+        parts.append({"type": "image_url", "image_url": url if detail is None else {**url, "detail": detail}})
+    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}

@@ -1,0 +1,132 @@
+"""Teachers that are asked in words: a gold-conditioned and a blind prompt, and what follows a refusal."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gmner.config.teachers import AnthropicTeacher, LocalTeacher, OpenAITeacher
+from gmner.errors import ConfigError
+from gmner.records import Sample
+from gmner.teachers.acceptance import CODES, Refusal, judge
+from gmner.teachers.pictures import Picture, picture_of
+from gmner.teachers.prompting import describe_annotation, fill, prompt_text, version_with_hash
+from gmner.teachers.protocol import Answer, Message, Request
+from gmner.teachers.store import answer_key
+from gmner.teachers.teaching import Judged
+
+PromptedTeacher = OpenAITeacher | AnthropicTeacher | LocalTeacher
+
+_MENTION_FORM = {"mention form": "<the mention>"}
+_BLIND = re.compile(
+    r"^\W*Answer\W*?:\s*(?:```(?:json)?)?\s*(\[.*?\])\s*(?:```)?\s*\W*Reasoning\W*?:\s*(.*)$", re.S | re.I
+)
+
+
+class PromptedTeaching:
+    """Asks for a rationale: `gold` shows the annotation, `blind` hides it and checks the teacher's own answer."""
+
+    def __init__(self, settings: PromptedTeacher, types: Sequence[str]) -> None:
+        self._settings = settings
+        self._types = tuple(types)
+        self._version = f"{settings.prompt}-{settings.prompt_version}"
+        prompt_text(f"{self._version}-user")
+        if settings.prompt == "blind" and not types:
+            raise ConfigError("a blind teacher needs the types it may answer with; set the teacher's 'types'")
+        self.prompt_version = version_with_hash(self._version)
+        self.max_tries = settings.max_tries
+
+    def first(self, sample: Sample) -> Request:
+        """Return the first question about a sample: instruction, picture, tweet."""
+        name = "none" if self._settings.prompt == "gold" and not sample.entities else "user"
+        text = fill(
+            prompt_text(f"{self._version}-{name}"),
+            {
+                "text": sample.text,
+                "annotation": describe_annotation(sample.entities, sample.size_wh),
+                "types": ", ".join(self._types),
+                "words": str(self._words()),
+                **_MENTION_FORM,
+            },
+        )
+        pictures: tuple[Picture, ...] = ()
+        if self._settings.image is not None:
+            pictures = (picture_of(sample.image_path, sample.size_wh, self._settings.image),)
+        system = Message("system", prompt_text(f"{self._version}-system"))
+        return self.request(sample, (system, Message("user", text, pictures)))
+
+    def again(self, request: Request, answer: Answer, refusal: Refusal) -> Request:
+        """Return the next question: the conversation so far, the refused answer, and why it was refused."""
+        reason = f"{CODES[refusal.code]} ({refusal.detail})"
+        if self._settings.prompt == "blind" and refusal.code == "disagrees":
+            reason = CODES["disagrees"]  # its detail would give the annotation away
+        text = fill(prompt_text(f"{self._version}-again"), {"reason": reason})
+        said = Message("assistant", answer.text or "(no answer)")
+        return self.request(request.sample, (*request.messages, said, Message("user", text)))
+
+    def judge(self, sample: Sample, answer: Answer) -> Judged:
+        """Judge an answer; of a blind one the reasoning is kept only where its answer agrees with the gold."""
+        if answer.finish_reason == "refused":
+            return Judged(None, Refusal("refused", answer.text[:200]))
+        if answer.finish_reason == "length":
+            return Judged(None, Refusal("cut", f"at {self._settings.max_tokens} tokens"))
+        text = answer.text.strip()
+        if self._settings.prompt == "blind" and text:
+            found = _BLIND.match(text)
+            if found is None:
+                return Judged(None, Refusal("unreadable", "expected 'Answer: [...]' and 'Reasoning: ...'"))
+            if refusal := _compare(found.group(1), sample):
+                return Judged(None, refusal)
+            text = found.group(2).strip()
+        text = re.sub(r"\s+", " ", text)
+        refusal = judge(text, sample.entities, self._settings.acceptance, must_decide=True)
+        return Judged(None if refusal else text, refusal)
+
+    def request(self, sample: Sample, messages: tuple[Message, ...]) -> Request:
+        """Return a question with its key."""
+        key = key_of(self._settings, self.prompt_version, messages)
+        return Request(key, sample, messages)
+
+    def _words(self) -> int:
+        limits = self._settings.acceptance
+        return min(limits.max_words, limits.max_characters // 7) * 4 // 5
+
+
+def key_of(settings: PromptedTeacher, prompt_version: str, messages: Sequence[Message]) -> str:
+    """Return the key of a conversation: of its texts, its pictures' bytes, and how it is asked."""
+    parameters: dict[str, Any] = {"max_tokens": settings.max_tokens, "temperature": settings.temperature}
+    if not isinstance(settings, LocalTeacher):
+        parameters["endpoint"] = settings.endpoint or settings.base_url
+    if isinstance(settings, OpenAITeacher):
+        parameters["detail"] = settings.detail
+    content = [
+        [message.role, message.text, [[picture.sha256, *_way_of(picture.sent)] for picture in message.pictures]]
+        for message in messages
+    ]
+    return answer_key(
+        provider=settings.provider,
+        model=settings.model,
+        parameters=parameters,
+        prompt_version=prompt_version,
+        content={"messages": content},
+    )
+
+
+def _way_of(sent: Any) -> list[Any]:
+    return [sent.max_side, sent.format, *([sent.quality] if sent.format == "jpeg" else [])]
+
+
+def _compare(text: str, sample: Sample) -> Refusal | None:
+    """Compare a blind answer with the gold by mention, type and visibility."""
+    try:
+        answered = {
+            (" ".join(str(entity["mention"]).split()), str(entity["type"]), bool(entity["visible"]))
+            for entity in json.loads(text)
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        return Refusal("unreadable", f"the answer is not the JSON that was asked for ({error})"[:200])
+    gold = {(entity.mention, entity.type, bool(entity.boxes)) for entity in sample.entities}
+    if answered == gold:
+        return None
+    missed, added = sorted(gold - answered), sorted(answered - gold)
+    return Refusal("disagrees", f"annotated but not answered: {missed}; answered but not annotated: {added}"[:500])

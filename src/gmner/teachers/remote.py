@@ -1,0 +1,174 @@
+"""From a teacher's settings to answers in the store: what will be asked, what it will cost, and the asking."""
+
+import contextlib
+import importlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gmner.config.teachers import AnthropicTeacher, Limits, LocalTeacher, OpenAITeacher
+from gmner.errors import GmnerError
+from gmner.progress import Progress
+from gmner.records import Sample
+from gmner.teachers.asking import Asker, ask_all, run_until_done
+from gmner.teachers.batching import BatchAsker
+from gmner.teachers.failures import read_secret
+from gmner.teachers.ledger import Ledger
+from gmner.teachers.pricing import NOTHING, Amount, expected_of, most_of
+from gmner.teachers.prompted import PromptedTeacher
+from gmner.teachers.protocol import Provider
+from gmner.teachers.store import AnswerStore, lock_of, store_folder
+from gmner.teachers.teaching import Outcome, Teaching, resolve
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will ask: samples in all, those that still need answers, and what the next question of each costs."""
+
+    samples: int
+    unanswered: int
+    expected: Amount
+    most: Amount
+
+    def lines(self) -> list[str]:
+        """Return the plan in words."""
+        answered = f"{self.samples} samples, {self.samples - self.unanswered} of them answered in the store"
+        if not self.unanswered:
+            return [answered, "nothing to ask"]
+        return [
+            answered,
+            f"requests: {self.unanswered}, and one more for each answer that is refused",
+            f"tokens: about {self.expected.tokens}, at most {self.most.tokens}",
+            "dollars: "
+            + (
+                "no price is configured"
+                if self.expected.usd is None or self.most.usd is None
+                else f"about {self.expected.usd:.2f}, at most {self.most.usd:.2f}"
+            ),
+        ]
+
+
+def make_provider(teacher: PromptedTeacher) -> Provider:
+    """Return the provider of a teacher; its SDK is imported now and not before."""
+    names = {
+        "openai": ("openai_provider", "OpenAIProvider"),
+        "anthropic": ("anthropic_provider", "AnthropicProvider"),
+        "local": ("local_provider", "LocalProvider"),
+    }
+    for noisy in ("httpx", "httpx2", "openai", "anthropic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    module_name, class_name = names[teacher.provider]
+    provider_class: Any = getattr(importlib.import_module(f"gmner.teachers.{module_name}"), class_name)
+    if isinstance(teacher, LocalTeacher):
+        return provider_class(teacher)
+    needed = teacher.base_url is None or isinstance(teacher, AnthropicTeacher)
+    return provider_class(teacher, read_secret(teacher.key_variable, needed=needed))
+
+
+def make_plan(teacher: PromptedTeacher, teaching: Teaching, samples: Iterable[Sample], store: AnswerStore) -> Plan:
+    """Walk all samples and count what the store does not have."""
+    count, unanswered = 0, 0
+    expected, most = NOTHING, NOTHING
+    price, batch = _price_of(teacher), _is_batch(teacher)
+    for sample in samples:
+        count += 1
+        step = resolve(teaching, sample, lambda request: store.get(request.key))
+        if not isinstance(step, Outcome):
+            unanswered += 1
+            expected += expected_of(step.messages, teacher.max_tokens, price, batch=batch)
+            most += most_of(step.messages, teacher.max_tokens, price, batch=batch)
+    return Plan(count, unanswered, expected, most)
+
+
+@contextlib.contextmanager
+def asked(
+    teacher: PromptedTeacher, teaching: Teaching, samples: Callable[[], Iterable[Sample]], root: Path, name: str
+) -> Iterator[AnswerStore]:
+    """Ask until the store has what every sample needs, then yield the store.
+
+    The store's folder is held alone until the end. Raises GmnerError where the teacher cannot go on (a wrong key, a
+    spent budget), and where some samples have no answer after all attempts; what was answered stays.
+    """
+    folder = store_folder(root, teacher.provider, teacher.model)
+    with lock_of(folder):
+        store, ledger = AnswerStore(folder), Ledger(folder, teacher.budget)
+        try:
+            plan = make_plan(teacher, teaching, samples(), store)
+            for line in plan.lines():
+                LOGGER.info("%s: %s", name, line)
+            if plan.unanswered:
+                _ask(teacher, teaching, samples, store, ledger, plan, name)
+            yield store
+        finally:
+            ledger.close()
+            store.close()
+
+
+def _ask(
+    teacher: PromptedTeacher,
+    teaching: Teaching,
+    samples: Callable[[], Iterable[Sample]],
+    store: AnswerStore,
+    ledger: Ledger,
+    plan: Plan,
+    name: str,
+) -> None:
+    progress = Progress(name, plan.samples, "samples")
+
+    def on_done(sample: Sample) -> None:
+        progress.advance(note=f"${ledger.sums.paid.usd:.4f} paid" if ledger.sums.paid.usd else "")
+
+    provider = make_provider(teacher)
+    asker: Asker | BatchAsker
+    price = _price_of(teacher)
+    limits = limits_of(teacher)
+    if not isinstance(teacher, LocalTeacher) and teacher.mode == "batch":
+        batcher = BatchAsker(
+            provider,  # type: ignore[arg-type]  # both remote providers have the batch interface
+            store,
+            ledger,
+            limits,
+            price,
+            teacher.max_tokens,
+            teacher.batch_poll_s,
+            teacher.batch_requests,
+        )
+        asker, coroutine = batcher, batcher.ask_all(teaching, samples, on_done)
+    else:
+        single = Asker(provider, store, ledger, limits, price, teacher.max_tokens)
+        asker, coroutine = single, ask_all(single, teaching, samples(), on_done, limits.max_in_flight)
+
+    async def then_close() -> int:
+        try:
+            return await coroutine
+        finally:
+            await provider.close()
+
+    gave_up = run_until_done(then_close(), asker.stop)
+    progress.finish()
+    store.compact()
+    if gave_up:
+        raise GmnerError(
+            f"{gave_up} of {plan.samples} samples have no answer after {limits.attempts} attempts each; the last "
+            f"failure was: {asker.last_failure}; run again to go on, nothing that was answered is lost"
+        )
+
+
+def limits_of(teacher: PromptedTeacher) -> Limits:
+    """Return a teacher's limits; a model in this process works on one batch and has the next one waiting."""
+    if isinstance(teacher, LocalTeacher):
+        in_flight = 2 * teacher.batch_size
+        return Limits(start_in_flight=in_flight, max_in_flight=in_flight, timeout_s=3600.0, attempts=1)
+    return teacher.limits
+
+
+def _price_of(teacher: PromptedTeacher) -> Any:
+    return teacher.price if isinstance(teacher, OpenAITeacher | AnthropicTeacher) else None
+
+
+def _is_batch(teacher: PromptedTeacher) -> bool:
+    return isinstance(teacher, OpenAITeacher | AnthropicTeacher) and teacher.mode == "batch"
