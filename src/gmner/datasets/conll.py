@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gmner.errors import DataError
 
-_TAG = re.compile(r"O|[BI]-[^\s]+")
+_TAG = re.compile(r"O|[BI]-\S+")
 _HEAD = "IMGID:"
 
 
@@ -85,11 +85,11 @@ def _image_id(path: Path | str, number: int, line: str) -> str:
 
 def _columns(path: Path | str, number: int, line: str, tag_columns: int) -> list[str]:
     columns = line.split("\t")
-    if len(columns) != tag_columns + 1 or not columns[0] or re.search(r"\s", columns[0]):
+    if len(columns) != tag_columns + 1 or len(columns[0].split()) != 1 or columns[0] != columns[0].strip():
         form = "<TAB>".join(["token", *["tag"] * tag_columns])
         raise DataError(f"{path}:{number}: expected {form}, found {line!r}")
     for tag in columns[1:]:
-        if not _TAG.fullmatch(tag):
+        if tag != "O" and not _TAG.fullmatch(tag):
             raise DataError(f"{path}:{number}: expected a tag O, B-<type> or I-<type>, found {tag!r}")
     return columns
 
