@@ -29,7 +29,7 @@ def job_of(settings: TrainStage, samples_path: Path, targets_path: Path, backbon
         dev=[sample for sample in samples if sample.split == "dev"],
         targets=read_table(targets_path, TARGETS, ["sample_id", "epoch", "completion"]),
         backbone_dir=backbone,
-        backbone=known,
+        backbone={**known, "folder": str(backbone)},
         prompt=PromptSettings(question.prompt, question.types, question.cot, frame),
         train=settings.train,
         generate=settings.generate,
