@@ -1,7 +1,7 @@
 """Training the tiny backbone from scratch: first its eyes, then everything.
 
 The vision tower first learns, patch by patch, which thing it looks at and where that thing's edges are; the heads
-for that are thrown away. Then the whole model learns the exercises of `tasks` by the ordinary language loss. A
+for that are thrown away. Then the language model learns the exercises of `tasks` by the ordinary language loss. A
 dense signal for the eyes first makes grounding a matter of minutes: with the language loss alone it takes hours,
 because a box's digits say nothing useful until the right patch is already found.
 """
@@ -50,10 +50,9 @@ class PretrainSettings:
     vision_steps: int = 1300
     vision_batch: int = 48
     vision_rate: float = 1.5e-3
-    steps: int = 6000
-    frozen_eyes: float = 0.5  # share of the steps in which the vision tower stays as it is
-    batch: int = 32
-    rate: float = 1.5e-3
+    steps: int = 7500
+    batch: int = 24
+    rate: float = 1.2e-3
     warmup: int = 200
     weight_decay: float = 0.05
     clip: float = 1.0
@@ -178,22 +177,22 @@ class Pretrainer:
     def teach_tasks(self) -> None:
         """Train the whole model on the exercises; resumes from the last checkpoint of this phase."""
         settings = self.settings
-        parameters = list(self.model.parameters())
-        # Parameters without a gradient (the frozen eyes) are passed over by the optimiser.
+        visual = self.model.model.visual.requires_grad_(False)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
         first = self._resume(optimizer)
+        self._look(visual)
         started = time.monotonic()
         batches = self._batches(first)
         self.model.train()
         for step in range(first, settings.steps):
-            self.model.model.visual.requires_grad_(step >= settings.frozen_eyes * settings.steps)
             _set_rate(optimizer, settings.rate, step, settings.steps, settings.warmup)
             with self._cast():
-                loss = self.model(**next(batches)).loss
+                loss = self._loss(*next(batches))
             self._step(optimizer, loss, parameters)
             if step % 100 == 99 or step + 1 == settings.steps:
                 self._report("tasks", step, settings.steps, started, done=step + 1 - first, loss=loss.item())
@@ -201,11 +200,39 @@ class Pretrainer:
                 self._report("exact", step, settings.steps, started, **self.exact())
                 self._checkpoint(step + 1, optimizer)
 
+    @torch.no_grad()
+    def _look(self, visual: nn.Module) -> None:
+        """Keep what the vision tower, which no longer changes, says of every picture: (pictures, 25, width)."""
+        parts = []
+        for chunk in np.array_split(np.arange(len(self.gallery.scenes)), max(1, len(self.gallery.scenes) // 100)):
+            pixels, grid = self.gallery.patches(chunk)
+            with self._cast():
+                parts.append(visual(pixels, grid_thw=grid).pooler_output.float())
+        self.seen = torch.cat(parts).view(len(self.gallery.scenes), CELLS * CELLS, -1)
+
+    def _loss(self, pictures: np.ndarray, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the language loss of a batch; the same as the model's own forward, from kept visual features."""
+        model, ids = self.model, batch["input_ids"]
+        embeds = model.get_input_embeddings()(ids)
+        where = batch["mm_token_type_ids"].bool()
+        features = self.seen[torch.from_numpy(pictures)].reshape(-1, embeds.shape[-1])
+        embeds = embeds.masked_scatter(where.unsqueeze(-1), features.to(embeds.dtype))
+        grid = torch.tensor([[1, 2 * CELLS, 2 * CELLS]]).expand(len(ids), 3)
+        positions, _ = model.model.get_rope_index(
+            ids, batch["mm_token_type_ids"], image_grid_thw=grid, attention_mask=batch["attention_mask"]
+        )
+        hidden = model.model.language_model(
+            inputs_embeds=embeds, position_ids=positions, attention_mask=batch["attention_mask"], use_cache=False
+        ).last_hidden_state
+        labels = batch["labels"][:, 1:]
+        asked = labels != -100
+        return cross_entropy(model.lm_head(hidden[:, :-1][asked]).float(), labels[asked])
+
     def _shares(self, step: int) -> dict[str, float]:
         part = min(1.0, step / max(1, self.settings.steps * 0.5))
         return {name: (1 - part) * _FIRST[name] + part * _LAST[name] for name in _FIRST}
 
-    def _batches(self, first: int) -> Iterator[dict[str, torch.Tensor]]:
+    def _batches(self, first: int) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
         size = self.settings.batch
         step = first
         while True:
@@ -216,15 +243,16 @@ class Pretrainer:
             drawn = [(int(index), self.tutor.draw(self.gallery.scenes[index], shares)) for index in picked]
             drawn.sort(key=lambda pair: len(pair[1].question) + len(pair[1].reply))
             for number in self.tutor.generator.permutation(4):
-                yield self.encode(self.gallery, drawn[number * size : (number + 1) * size])
+                group = drawn[number * size : (number + 1) * size]
+                yield np.array([index for index, _ in group]), self.encode([one for _, one in group])
             step += 4
 
-    def encode(self, gallery: Gallery, drawn: list[tuple[int, Exercise]]) -> dict[str, torch.Tensor]:
-        """Return the model's inputs, padded on the right, with labels on the replies alone."""
+    def encode(self, exercises: list[Exercise]) -> dict[str, torch.Tensor]:
+        """Return the model's inputs without pixels, padded on the right, with labels on the replies alone."""
         tokenizer, rows = self.tokenizer, []
         image = "<|vision_start|>" + "<|image_pad|>" * (CELLS * CELLS) + "<|vision_end|>"
-        heads = [f"<|im_start|>user\n{image}{one.question}<|im_end|>\n<|im_start|>assistant\n" for _, one in drawn]
-        tails = [f"{one.reply}<|im_end|>" for _, one in drawn]
+        heads = [f"<|im_start|>user\n{image}{one.question}<|im_end|>\n<|im_start|>assistant\n" for one in exercises]
+        tails = [f"{one.reply}<|im_end|>" for one in exercises]
         asked = tokenizer(heads, add_special_tokens=False)["input_ids"]
         told = tokenizer(tails, add_special_tokens=False)["input_ids"]
         rows = [(ask + tell, len(ask)) for ask, tell in zip(asked, told, strict=True)]
@@ -236,13 +264,10 @@ class Pretrainer:
             ids[number, : len(row)] = torch.tensor(row)
             labels[number, start : len(row)] = torch.tensor(row[start:])
             mask[number, : len(row)] = 1
-        pixels, grid = gallery.patches(np.array([index for index, _ in drawn]))
         return {
             "input_ids": ids,
             "attention_mask": mask,
             "labels": labels,
-            "pixel_values": pixels,
-            "image_grid_thw": grid,
             "mm_token_type_ids": (ids == self.model.config.image_token_id).long(),
         }
 
@@ -254,11 +279,11 @@ class Pretrainer:
         tutor = Tutor(np.random.default_rng([self.settings.seed, 16]), SCALE)
         for task in tutor.tasks:
             picked = tutor.generator.choice(len(self.held_out.scenes), self.settings.held_out, replace=False)
-            drawn = [(int(i), tutor.tasks[task](self.held_out.scenes[i])) for i in picked]
-            batch = self.encode(self.held_out, drawn)
+            batch = self.encode([tutor.tasks[task](self.held_out.scenes[number]) for number in picked])
+            pixels, grid = self.held_out.patches(picked)
             labels = batch.pop("labels")[:, 1:]
             with self._cast():
-                found = self.model(**batch).logits[:, :-1].argmax(-1)
+                found = self.model(**batch, pixel_values=pixels, image_grid_thw=grid).logits[:, :-1].argmax(-1)
             # Digits are left out: a box one pixel off is as good.
             digits = torch.tensor(self.tokenizer.convert_tokens_to_ids(list("0123456789")))
             scored = (labels != -100) & ~torch.isin(labels, digits)
