@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gmner.config import stages
+from gmner.config.base import Settings
 from gmner.config.data import DemoDataset, FolderDataset, TwitterDataset
 from gmner.config.root import Config
 from gmner.config.run import RunSettings
@@ -45,10 +46,10 @@ class Plan:
         self.config = config
         self._known: dict[Job, str] = {}
 
-    def settings(self, job: Job) -> stages.Settings:
+    def settings(self, job: Job) -> Settings:
         """Return what the stage's command is given."""
         build = getattr(self, f"_{job.stage}_settings")
-        found: stages.Settings = build(job)
+        found: Settings = build(job)
         return found
 
     def content(self, job: Job) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class Plan:
     # Each stage's settings -------------------------------------------------------------------------------------
 
     def _download_settings(self, job: Job) -> stages.DownloadStage:
-        return stages.DownloadStage(name=job.name, source=self.config.sources[job.name])  # type: ignore[arg-type,index]
+        return stages.DownloadStage(name=job.name, source=self.config.sources[job.name])  # type: ignore[index]
 
     def _samples_settings(self, job: Job) -> stages.SamplesStage:
         dataset = self._dataset(job)
@@ -163,16 +164,14 @@ class Plan:
 
     def _predictions_settings(self, job: Job) -> stages.PredictionsStage:
         run = self._run(job)
-        return stages.PredictionsStage(
-            frame=self.config.backbones[run.backbone].frame, types=self._dataset(job).labels
-        )
+        return stages.PredictionsStage(frame=self.config.backbones[run.backbone].frame, types=self._dataset(job).labels)
 
     def _scores_settings(self, job: Job) -> stages.ScoresStage:
         return stages.ScoresStage(score=self._run(job).score, fine=self._dataset(job).fine)
 
     def _table_settings(self, job: Job) -> stages.TableStage:
         rows = tuple(self._row(scores) for scores in self._table_inputs(job))
-        return stages.TableStage(name=job.name, rows=rows)  # type: ignore[arg-type]
+        return stages.TableStage(name=job.name, rows=rows)
 
     def _row(self, job: Job) -> stages.TableRow:
         run, tuned = self._run(job), self._run(job).kind == "tuned"

@@ -5,6 +5,7 @@ other contents. The rules, the plan and the fingerprints of the copied tree are 
 """
 
 import hashlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -13,10 +14,14 @@ BESIDE = {"table1": (".md", ".tex"), "figure3": (".md", ".png", ".pdf")}
 
 
 def main(words: list[str]) -> None:
-    given = dict(zip(words[1:], words[2:], strict=False))
+    given = dict(itertools.pairwise(words[1:]))
     digest = hashlib.sha256(" ".join(words).encode())
     for word in words[1:]:
-        if not word.startswith("{") and word not in (given.get("--out"), given.get("--report")) and Path(word).is_file():
+        if (
+            not word.startswith("{")
+            and word not in (given.get("--out"), given.get("--report"))
+            and Path(word).is_file()
+        ):
             digest.update(Path(word).read_bytes())
     for path in outputs(words[0], given):
         path.parent.mkdir(parents=True, exist_ok=True)

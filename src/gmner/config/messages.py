@@ -41,7 +41,7 @@ def dotted_key(details: ErrorDetails, data: Any) -> str:
             here = here[part] if part < len(here) else None
         elif inside:
             here = here[part]
-        elif index < len(location) - 1 or details["type"] == "unknown_key":
+        elif index < len(location) - 1 or details["type"] not in {"missing", "extra_forbidden"}:
             continue  # the tag of a union's member
         parts.append(str(part))
     if details["type"] == "unknown_key":

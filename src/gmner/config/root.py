@@ -25,7 +25,7 @@ class Config(Settings):
     sources: dict[SourceName, Source] = Field(default_factory=dict, validate_default=True)
     datasets: dict[Name, DatasetSettings] = Field(min_length=1)
     backbones: dict[Name, BackboneSettings] = Field(min_length=1)
-    teachers: dict[Name, TeacherSettings] = {}
+    teachers: dict[Name, TeacherSettings] = Field(default_factory=dict)
     defaults: RunSettings = RunSettings()
     runs: dict[Name, RunSettings] = Field(min_length=1)
     tables: Tables = Tables()
@@ -69,7 +69,9 @@ class Config(Settings):
             unknown = [dataset for dataset in table.datasets or () if dataset not in self.datasets]
             problems += [_missing(f"{key}.datasets", dataset, "datasets", self.datasets) for dataset in unknown]
             if not problems and not any(self.datasets_of(run, table.datasets) for run in table.run_names()):
-                problems.append(f"{key}: none of its runs is done for any of its data sets {list(table.datasets or ())}")
+                problems.append(
+                    f"{key}: none of its runs is done for any of its data sets {list(table.datasets or ())}"
+                )
         return problems
 
     def datasets_of(self, run: str, among: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -129,7 +131,9 @@ def load_config_file(path: Path | str) -> ResolvedConfig:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{path}: expected a mapping with datasets, backbones and runs, found {type(mapping).__name__}")
+        raise ConfigError(
+            f"{path}: expected a mapping with datasets, backbones and runs, found {type(mapping).__name__}"
+        )
     try:
         return load_config(mapping)
     except ConfigError as error:

@@ -1,0 +1,104 @@
+"""Fingerprints see what code means and not how it is commented."""
+
+from pathlib import Path
+
+import pytest
+
+from gmner import fingerprint
+from gmner.errors import GmnerError
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "gmner"
+    for name, text in {
+        "__init__.py": "",
+        "commands/__init__.py": "",
+        "commands/work.py": "from gmner.first import go\n\n\ndef run():\n    from gmner.pack import lazy\n    lazy()\n",
+        "commands/other.py": "import gmner.alone\n",
+        "first.py": '"""Doc."""\nfrom gmner.errors import GmnerError\n\n\ndef go():\n    """Doc."""\n    return 1\n',
+        "errors.py": "class GmnerError(Exception):\n    pass\n",
+        "alone.py": "",
+        "pack/__init__.py": "from .inner import lazy\n",
+        "pack/inner.py": 'FINGERPRINT_FILES = ("texts",)\nlazy = 2\n',
+        "texts/a.txt": "hello",
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(fingerprint, "ROOT", root)
+    monkeypatch.setattr(fingerprint, "MEMORY", root / "__pycache__" / "fingerprints.json")
+    forget()
+    yield root
+    forget()
+
+
+def forget() -> None:
+    for cached in (fingerprint._fingerprint, fingerprint._read, fingerprint._file_of, fingerprint._memory):
+        cached.cache_clear()
+
+
+def code_of(command: str, **options: frozenset[str]) -> str:
+    forget()
+    return fingerprint.code_fingerprint(command, **options)
+
+
+def test_graph_holds_lazy_and_relative_imports_and_packages(package: Path) -> None:
+    assert fingerprint.modules_behind("gmner.commands.work") == (
+        "gmner.commands.work",
+        "gmner.first",
+        "gmner.pack",
+        "gmner.pack.inner",
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "differs"),
+    [
+        ("first.py", "return 1", "return 3", True),
+        ("first.py", '    """Doc."""', '    """Another."""', False),
+        ("first.py", '"""Doc."""\nfrom', "# a comment\nfrom", False),
+        ("pack/inner.py", "lazy = 2", "lazy = 2  # two", False),
+        ("pack/inner.py", "lazy = 2", "lazy = 4", True),
+        ("texts/a.txt", "hello", "hallo", True),
+        ("alone.py", "", "X = 1\n", False),
+        ("errors.py", "pass", "x = 1", False),
+    ],
+)
+def test_what_changes_it(package: Path, file: str, old: str, new: str, differs: bool) -> None:
+    before = code_of("work")
+    path = package / file
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert (code_of("work") != before) is differs
+
+
+def test_modules_can_be_left_out_with_what_only_they_import(package: Path) -> None:
+    without = frozenset({"gmner.pack", "gmner.pack.inner"})
+    before = code_of("work", without=without)
+    (package / "pack/inner.py").write_text("lazy = 5\n")
+    assert code_of("work", without=without) == before
+
+
+def test_memory_is_used_and_survives_nonsense(package: Path) -> None:
+    before = code_of("work")
+    assert fingerprint.MEMORY.exists()
+    assert code_of("work") == before
+    fingerprint.MEMORY.write_text("{nonsense")
+    assert code_of("work") == before
+
+
+def test_unknown_command_and_missing_file(package: Path) -> None:
+    with pytest.raises(GmnerError, match=r"no module gmner\.commands\.nothing"):
+        code_of("nothing")
+    (package / "texts/a.txt").unlink()
+    (package / "texts").rmdir()
+    with pytest.raises(GmnerError, match="names 'texts'"):
+        code_of("work")
+
+
+def test_metrics_are_not_behind_training_of_the_last_epoch() -> None:
+    from gmner.plan import SCORING_MODULES
+
+    forget()
+    behind = fingerprint.modules_behind("gmner.commands.train", SCORING_MODULES)
+    assert not {name for name in behind if name in SCORING_MODULES}

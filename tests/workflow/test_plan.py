@@ -1,0 +1,121 @@
+"""The plan: which jobs there are, what each is given, and on what it depends."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gmner.config import load_config
+from gmner.config.root import deep_merge
+from gmner.errors import ConfigError
+from gmner.plan import Job, Plan, compact, folder_hash
+
+BASE: dict[str, Any] = {
+    "datasets": {
+        "demo": {"kind": "demo", "train": 8},
+        "tweets": {"kind": "twitter"},
+        "fine": {"kind": "twitter", "fine": True},
+    },
+    "backbones": {
+        "tiny": {"kind": "tiny"},
+        "big": {"kind": "hub", "id": "a/b", "revision": "0" * 40},
+    },
+    "teachers": {
+        "template": {"provider": "template"},
+        "terse": {"provider": "template", "style": "terse"},
+        "in-process": {"provider": "local", "model": "resources/backbones/big"},
+    },
+    "defaults": {"backbone": "tiny", "teacher": "template", "datasets": ["demo"], "train": {"select": "last"}},
+    "runs": {"untuned": {"kind": "untuned"}, "full": {}, "no-cot": {"cot": False}},
+    "tables": {"table1": {"runs": ["untuned", "full"]}},
+}
+
+
+def plan(**over: Any) -> Plan:
+    return Plan(load_config(deep_merge(BASE, over)))
+
+
+def test_only_what_runs_need_is_made() -> None:
+    found = plan()
+    assert found.jobs("samples") == [Job("samples", dataset="demo")]
+    assert found.jobs("rationales") == [Job("rationales", dataset="demo", name="template")]
+    assert found.jobs("backbone") == [Job("backbone", name="tiny")]
+    assert found.jobs("download") == []
+    assert [job.run for job in found.jobs("train")] == ["full", "no-cot"]
+    assert [job.run for job in found.jobs("scores")] == ["untuned", "full", "no-cot"]
+
+
+def test_rationales_are_shared_by_runs_and_seeds() -> None:
+    found = plan(seeds=[1, 2], runs={"other": {"grbp": {"beta": 0.2}}})
+    assert len(found.jobs("rationales")) == 1
+    assert len(found.jobs("train")) == 6 and len(found.jobs("generate")) == 7
+
+
+def test_downloads_of_the_twitter_data_sets() -> None:
+    def names(dataset: str, **over: Any) -> list[str]:
+        found = plan(defaults={"datasets": [dataset]}, **over)
+        return [job.name for job in found.jobs("download")]
+
+    assert names("tweets") == ["twitter-gmner", "twitter-images"]
+    assert names("fine") == ["twitter-gmner", "twitter-images", "twitter-fmnerg"]
+    assert names("tweets", datasets={"tweets": {"images_dir": "here"}}) == ["twitter-gmner"]
+
+
+def test_a_teacher_in_process_waits_for_its_model() -> None:
+    found = plan(defaults={"teacher": "in-process"})
+    assert set(found.jobs("backbone")) == {Job("backbone", name="tiny"), Job("backbone", name="big")}
+
+
+@pytest.mark.parametrize(
+    ("over", "changed"),
+    [
+        ({"grbp": {"beta": 0.2}}, {"targets", "train", "generate", "predictions", "scores"}),
+        ({"train": {"learning_rate": 0.1}}, {"train", "generate", "predictions", "scores"}),
+        ({"train": {"log_to": "tensorboard", "gradient_checkpointing": False}}, set()),
+        ({"generate": {"max_new_tokens": 7}}, {"generate", "predictions", "scores"}),
+        ({"generate": {"batch_size": 7}}, set()),
+        ({"score": {"iou": 0.75}}, {"scores"}),
+        ({"title": "Ours"}, set()),
+        ({"cot": False}, {"targets", "train", "generate", "predictions", "scores"}),
+    ],
+)
+def test_what_a_setting_changes(over: dict[str, Any], changed: set[str]) -> None:
+    before, after = plan(), plan(runs={"full": over})
+    stages = ("targets", "train", "generate", "predictions", "scores")
+    jobs = [Job(stage, dataset="demo", run="full", seed=42) for stage in stages]
+    assert {job.stage for job in jobs if before.identity(job) != after.identity(job)} == changed
+    untouched = [Job(stage, dataset="demo", run="no-cot", seed=42) for stage in stages]
+    assert all(before.identity(job) == after.identity(job) for job in untouched)
+
+
+def test_a_source_s_mirror_changes_nothing() -> None:
+    job = Job("samples", dataset="tweets")
+    mirrored = plan(sources={"twitter-gmner": {"mirror": "here"}})
+    assert plan().identity(job) == mirrored.identity(job)
+    assert '"mirror":"here"' in compact(mirrored.settings(Job("download", name="twitter-gmner")).model_dump())
+
+
+def test_a_table_says_what_each_row_is() -> None:
+    settings = plan(seeds=[1, 2]).settings(Job("table", name="table1")).model_dump()
+    rows = [(row["run"], row["seed"], row["strength"], row["teacher"]) for row in settings["rows"]]
+    assert rows == [("untuned", 1, None, None), ("full", 1, 0.1, "template"), ("full", 2, 0.1, "template")]
+    assert settings["rows"][1]["scores"] == "results/scores/demo/full/seed1/scores.json"
+
+
+def test_a_table_that_is_not_configured() -> None:
+    with pytest.raises(ConfigError, match=r"tables\.table2 is not in the configuration"):
+        plan().inputs(Job("table", name="table2"))
+
+
+def test_contents_of_a_user_s_folder_count(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a")
+    (tmp_path / "picture.jpg").write_text("b")
+    first = folder_hash(str(tmp_path))
+    folder_hash.cache_clear()
+    (tmp_path / "picture.jpg").write_text("c")
+    assert folder_hash(str(tmp_path)) == first
+    folder_hash.cache_clear()
+    (tmp_path / "train.txt").write_text("d")
+    assert folder_hash(str(tmp_path)) != first
+    with pytest.raises(ConfigError, match="no folder at"):
+        folder_hash(str(tmp_path / "none"))
