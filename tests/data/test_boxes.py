@@ -8,7 +8,9 @@ from gmner.datasets.voc import read_voc
 from gmner.errors import DataError
 
 HEAD = "<annotation>\n<filename>{file}</filename>\n<size><width>100</width><height>80</height><depth>3</depth></size>\n"
-OBJECT = "<object><name>{}</name>\n<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>\n"
+OBJECT = (
+    "<object><name>{}</name>\n<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>\n"
+)
 
 
 def voc(tmp_path, *objects, file="7.jpg"):
@@ -46,7 +48,9 @@ def test_reads_size_names_boxes_and_lines(tmp_path):
 def test_a_part_of_an_object_is_not_taken_for_its_box(tmp_path):
     path = tmp_path / "7.xml"
     part = "<part><name>head</name><bndbox><xmin>9</xmin><ymin>9</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></part>"
-    path.write_text("<annotation>" + OBJECT.format("Ann", 1, 2, 3, 4).replace("</object>", part + "</object>") + "</annotation>")
+    path.write_text(
+        "<annotation>" + OBJECT.format("Ann", 1, 2, 3, 4).replace("</object>", part + "</object>") + "</annotation>"
+    )
     (box,) = read_voc(path).boxes
     assert (box.name, box.box) == ("Ann", (1, 2, 3, 4))
 
@@ -121,7 +125,12 @@ def test_the_boxes_file_counts_by_its_own_name(tmp_path):
 
 def test_boxes_are_cut_at_the_edge_or_left_out(tmp_path):
     tweet, problems = attach(
-        tmp_path, draft("Ann"), ("Ann", -5, 0, 100, 80), ("Ann", 9, 9, 9, 20), ("Ann", 120, 0, 130, 5), ("Ann", 8, 8, 4, 9)
+        tmp_path,
+        draft("Ann"),
+        ("Ann", -5, 0, 100, 80),
+        ("Ann", 9, 9, 9, 20),
+        ("Ann", 120, 0, 130, 5),
+        ("Ann", 8, 8, 4, 9),
     )
     assert clip_boxes(tweet, (100, 80), problems).entities[0].boxes == ((0, 0, 100, 80),)
     assert problems.count("box_outside") == 1

@@ -126,7 +126,9 @@ def test_names_are_decoded_as_mentions_are(name, decoded):
     assert decode_name(name) == decoded
 
 
-words = st.lists(st.sampled_from(["Fox", "&amp", ";", "&lt", "m&gt", "&amp;", "&", "x;", "T&amp;J"]), min_size=1, max_size=8)
+words = st.lists(
+    st.sampled_from(["Fox", "&amp", ";", "&lt", "m&gt", "&amp;", "&", "x;", "T&amp;J"]), min_size=1, max_size=8
+)
 
 
 @given(words)

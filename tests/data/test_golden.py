@@ -1,7 +1,5 @@
 """The real annotations give the published figures, exactly."""
 
-import zipfile
-
 import pytest
 
 from gmner.config.data import TwitterDataset
@@ -31,16 +29,6 @@ TYPES = {
     "OTHER": (1807, 376, 397),
 }
 SPLITS = ("train", "dev", "test")
-
-
-@pytest.fixture(scope="session")
-def annotations(shared_dir, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("annotations")
-    (archive,) = (shared_dir / "data").glob("GMNER-*.zip")
-    with zipfile.ZipFile(archive) as opened:
-        opened.extractall(folder)
-    (root,) = folder.iterdir()
-    return root
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 The format of Twitter-GMNER (one tag a token) and of Twitter-FMNERG (a coarse and a fine tag). Tags are BIO.
 """
 
-import difflib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gmner.config.base import suggest
 from gmner.errors import DataError
 
 _TAG = re.compile(r"O|[BI]-\S+")
@@ -121,6 +121,4 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
 def check_type(name: str, types: Collection[str], where: str) -> None:
     """Raise DataError, naming the nearest known type, where `name` is none of `types`."""
     if name not in types:
-        near = difflib.get_close_matches(name, types, n=1)
-        meant = f"did you mean '{near[0]}'? " if near else ""
-        raise DataError(f"{where}: type '{name}' is none of the data set's types; {meant}known: {', '.join(types)}")
+        raise DataError(f"{where}: type '{name}' is none of the data set's types; {suggest(name, types)}")
