@@ -118,6 +118,7 @@ class AnthropicTeacher(_Remote):
 
     provider: Literal["anthropic"] = "anthropic"
     key_variable: str = Field("ANTHROPIC_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$")
+    temperature: float | None = Field(None, ge=0, le=1)  # null: not sent; newer models take none
     cache_prompt: bool = True  # mark the instruction for the provider's prompt cache
 
 

@@ -38,7 +38,7 @@ class AnthropicProvider:
     async def answer(self, request: Request) -> Answer:
         """Ask one question."""
         body = await asyncio.to_thread(self._body, request.messages)
-        result = await self._call(self._client.messages.create(**body))
+        result = await self._call(self._client.messages.create(**body, extra_body=self._beside()))
         if isinstance(result, Answer):
             return result
         if not isinstance(result, AnthropicMessage):
@@ -51,9 +51,10 @@ class AnthropicProvider:
 
     async def batch_line(self, request: Request) -> Mapping[str, Any]:
         """Return a question as a request of a batch; the batch's tag is put before its id on submission."""
+        body = await asyncio.to_thread(self._body, request.messages)
         return {
             "custom_id": request.key[:_KEY_LETTERS],
-            "params": await asyncio.to_thread(self._body, request.messages),
+            "params": body | self._beside(),
         }
 
     async def submit_batch(self, tag: str, lines: Sequence[Mapping[str, Any]]) -> str:
@@ -68,10 +69,8 @@ class AnthropicProvider:
         while True:
             page = await self._control(self._client.messages.batches.list(limit=100, after_id=after))
             for batch in page.data:
-                counts = batch.request_counts
-                total = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
                 young = batch.created_at.timestamp() > planned_at - _CLOCKS_DIFFER_S
-                if young and total == count and await self._carries(batch.id, tag):
+                if young and _total_of(batch) == count and await self._carries(batch.id, tag):
                     return str(batch.id)
             last = page.data[-1] if page.data else None
             if last is None or not page.has_more or last.created_at.timestamp() < planned_at - _CLOCKS_DIFFER_S:
@@ -85,8 +84,13 @@ class AnthropicProvider:
 
     async def batch_results(self, batch_id: str) -> AsyncIterator[tuple[str, Answer | BatchFailure]]:
         """Yield a batch's results."""
+        batch = await self._control(self._client.messages.batches.retrieve(batch_id))
+        count = 0
         async for _, key, result in self._results(batch_id):
+            count += 1
             yield key, self._result_of(result)
+        if count < _total_of(batch):
+            raise PassingError("a batch's results are cut", maybe_paid=True)
 
     async def _results(self, batch_id: str) -> AsyncIterator[tuple[str, str, Mapping[str, Any]]]:
         stream = await self._control(self._client.messages.batches.results(batch_id))
@@ -156,9 +160,11 @@ class AnthropicProvider:
             if settings.cache_prompt:
                 system[-1]["cache_control"] = {"type": "ephemeral"}
             body["system"] = system
-        if settings.temperature is not None:
-            body["temperature"] = settings.temperature
         return body
+
+    def _beside(self) -> dict[str, Any]:
+        """Return what the endpoint takes and this SDK has no parameter for."""
+        return {} if self._settings.temperature is None else {"temperature": self._settings.temperature}
 
     def _answer_of(self, raw: Mapping[str, Any]) -> Answer:
         try:
@@ -170,6 +176,11 @@ class AnthropicProvider:
         reason = "refused" if finish == "refusal" else "length" if finish == "max_tokens" else "stop"
         scrubbed = self._secret.scrub_json(dict(raw))
         return Answer(self._secret.scrub(text), reason, usage, raw=scrubbed)  # type: ignore[arg-type]
+
+
+def _total_of(batch: Any) -> int:
+    counts = batch.request_counts
+    return int(counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired)
 
 
 def _usage_of(usage: Mapping[str, Any]) -> Usage:

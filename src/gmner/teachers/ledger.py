@@ -84,7 +84,7 @@ class Ledger:
 
     def allows(self, amount: Amount) -> bool:
         """Say whether the budget has room for `amount` beside all that may have to be paid."""
-        return self._lacks(self.committed() + amount) is None
+        return not self._exceeds(self.committed() + amount)
 
     def reserve(self, attempt: str, amount: Amount) -> bool:
         """Take the room for one request, where there is room; the record of it must then be written."""
@@ -112,8 +112,8 @@ class Ledger:
 
     def plan_batch(self, batch: OpenBatch) -> None:
         """Write down a batch before it is submitted. Raises BudgetSpentError where there is no room."""
-        if lacking := self._lacks(self.committed() + batch.amount):
-            raise BudgetSpentError(lacking)
+        if not self.allows(batch.amount):
+            raise BudgetSpentError(self.spent_text())
         self.write([planned_record(batch)])
         self._state.batches[batch.tag] = batch
 
@@ -130,28 +130,23 @@ class Ledger:
         self._state.sums.paid += actual
 
     def spent_text(self) -> str:
-        """Say which limit is reached and what to do."""
-        return self._lacks(self.committed() + Amount(0.0, 1, 1)) or (
-            f"the budget has no room for another request: {_shown(self.committed())} of {_limits(self._budget)} are "
-            "spent or reserved; raise the teacher's budget and run again, nothing that was answered is lost"
+        """Say how much of the budget is gone and what to do."""
+        return (
+            f"the budget is spent: {_shown(self.committed())} of {_limits(self._budget)} are paid or may have to be "
+            "paid, and another request may cost more than the rest; raise the teacher's budget and run again, "
+            "nothing that was answered is lost"
         )
 
     def close(self) -> None:
         """Close the file."""
         self._writer.close()
 
-    def _lacks(self, total: Amount) -> str | None:
+    def _exceeds(self, total: Amount) -> bool:
         budget = self._budget
-        over = (
+        return (
             (budget.usd is not None and (total.usd or 0.0) > budget.usd + 1e-12)
             or (budget.tokens is not None and total.tokens > budget.tokens)
             or (budget.requests is not None and total.requests > budget.requests)
-        )
-        if not over:
-            return None
-        return (
-            f"the budget is spent: {_shown(self.committed())} of {_limits(budget)} are paid or may have to be paid; "
-            "raise the teacher's budget and run again, nothing that was answered is lost"
         )
 
     def _fold(self) -> None:

@@ -90,6 +90,7 @@ class OpenAIProvider:
     async def batch_results(self, batch_id: str) -> AsyncIterator[tuple[str, Answer | BatchFailure]]:
         """Yield the lines of a batch's output file and its error file."""
         batch = await self._control(self._client.batches.retrieve(batch_id))
+        completed = 0
         for file_id in (batch.output_file_id, batch.error_file_id):
             if not file_id:
                 continue
@@ -100,7 +101,10 @@ class OpenAIProvider:
                 except ValueError:
                     raise PassingError("a batch's result file is cut", maybe_paid=True) from None
                 if result is not None:
+                    completed += bool(result.get("response"))
                     yield str(result["custom_id"]), self._result_of(result)
+        if batch.request_counts and completed < batch.request_counts.completed:
+            raise PassingError("a batch's results are cut", maybe_paid=True)
 
     def _result_of(self, result: Mapping[str, Any]) -> Answer | BatchFailure:
         response = result.get("response")
