@@ -10,7 +10,7 @@ from gmner.files import sha256_of_file
 from gmner.frame import Frame
 from gmner.prompts import prompt_version
 from gmner.schemas import TARGETS, read_samples, read_table
-from gmner.training.devscore import dev_scorer
+from gmner.training.judge import Scorer
 from gmner.training.run import TrainJob
 
 
@@ -34,7 +34,7 @@ def job_of(settings: TrainStage, samples_path: Path, targets_path: Path, backbon
         train=settings.train,
         generate=settings.generate,
         seed=seed,
-        scorer=dev_scorer(settings.score, question.fine, frame) if settings.score else None,
+        scorer=_scorer(settings, frame),
         identity={
             "settings": settings.model_dump(mode="json", exclude=OPERATIONAL["train"]),
             "seed": seed,
@@ -44,3 +44,11 @@ def job_of(settings: TrainStage, samples_path: Path, targets_path: Path, backbon
             "backbone": known["manifest_sha256"],
         },
     )
+
+
+def _scorer(settings: TrainStage, frame: Frame) -> Scorer | None:
+    if settings.score is None:
+        return None
+    from gmner.training.devscore import dev_scorer
+
+    return dev_scorer(settings.score, settings.question.fine, frame)
