@@ -31,8 +31,8 @@ def write_standins(images_dir: Path, xml_dir: Path, ids: Iterable[str]) -> int:
     Colours depend on the id alone, so that no two pictures are the same bytes and every run writes the same.
     """
     images_dir.mkdir(parents=True, exist_ok=True)
-    count = 0
-    for count, image_id in enumerate(ids, start=1):
+    names = list(ids)
+    for image_id in names:
         seed = zlib.crc32(image_id.encode())
         size = annotated_size(xml_dir / f"{image_id}.xml") or PLAIN_SIZES[seed % len(PLAIN_SIZES)]
         picture = Image.new("RGB", size, (seed & 255, seed >> 8 & 255, seed >> 16 & 255))
@@ -41,4 +41,4 @@ def write_standins(images_dir: Path, xml_dir: Path, ids: Iterable[str]) -> int:
             shade = (seed >> step & 255, seed >> 2 * step & 255, seed >> 3 * step & 255)
             pen.rectangle((size[0] * step // 9, size[1] * step // 9, size[0] - 1, size[1] * step // 5), fill=shade)
         picture.save(images_dir / f"{image_id}.jpg", quality=30)
-    return count
+    return len(names)

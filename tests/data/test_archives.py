@@ -96,7 +96,7 @@ def test_a_damaged_member_is_named_as_damage(tmp_path):
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as opened:
         opened.writestr("xml/1.xml", b"intact text")
     archive.write_bytes(archive.read_bytes().replace(b"intact text", b"broken text"))
-    with pytest.raises(DataError, match="the archive is damaged .Bad CRC-32.*fetch it again"):
+    with pytest.raises(DataError, match=r"the archive is damaged .Bad CRC-32.*fetch it again"):
         unpack(archive, tmp_path, KEEP, LIMITS)
 
 

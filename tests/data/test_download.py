@@ -74,7 +74,7 @@ def test_an_interrupted_download_is_continued_by_the_next_run(out):
     data = archive_bytes()
     with Server({"/a.zip": data}, cut_after=600_000, cuts=1) as server:
         with pytest.raises(
-            MissingInputError, match="Run again to go on from there; or set sources.twitter-gmner.mirror"
+            MissingInputError, match=r"Run again to go on from there; or set sources.twitter-gmner.mirror"
         ):
             download("twitter-gmner", source(f"{server.url}/a.zip"), out)
         assert not (out / "manifest.json").exists()
@@ -102,7 +102,7 @@ def test_a_missing_file_says_so_and_names_the_mirror_key(out):
 
 
 def test_a_server_that_cannot_be_reached(out):
-    with pytest.raises(MissingInputError, match="cannot be fetched .*run again to go on; or set sources.twitter-gmner"):
+    with pytest.raises(MissingInputError, match=r"cannot be fetched .*run again to go on; or set sources.twitter-gmner"):
         download("twitter-gmner", source("http://127.0.0.1:9/a.zip"), out)
 
 
@@ -145,7 +145,7 @@ def test_wrong_checksum_of_a_file_and_of_the_tree(out):
     with Server({"/a.zip": archive_bytes()}) as server:
         with pytest.raises(DataError, match=r"txt/train\.txt has SHA-256"):
             download("twitter-gmner", source(f"{server.url}/a.zip", sha256={"txt/train.txt": "0" * 64}), out)
-        with pytest.raises(DataError, match="do not have the known contents: expected tree_sha256 000.*to null"):
+        with pytest.raises(DataError, match=r"do not have the known contents: expected tree_sha256 000.*to null"):
             download("twitter-gmner", source(f"{server.url}/a.zip", tree_sha256="0" * 64), out)
     assert not (out / "manifest.json").exists()
 

@@ -146,13 +146,13 @@ def test_fine_types_from_the_third_column(folder):
 
 
 def test_a_folder_without_annotations_says_what_is_expected(folder, tmp_path):
-    with pytest.raises(MissingInputError, match="no annotations; expected train.txt, dev.txt, test.txt"):
+    with pytest.raises(MissingInputError, match=r"no annotations; expected train.txt, dev.txt, test.txt"):
         build(folder)
     with pytest.raises(MissingInputError, match="nowhere: the folder of the data set is missing"):
         build(tmp_path / "nowhere")
     lines(folder, tweet())
     (folder / "train.txt").write_text("IMGID:a\nHi\tO\n")
-    with pytest.raises(DataError, match="holds both train.txt and train.jsonl"):
+    with pytest.raises(DataError, match=r"holds both train.txt and train.jsonl"):
         build(folder)
 
 

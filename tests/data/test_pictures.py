@@ -41,7 +41,7 @@ def test_missing_pictures_are_counted_named_and_explained(tmp_path):
         f"7 of 8 pictures are missing: 1.jpg, 2.jpg, 3.jpg, 4.jpg, 5.jpg, … (looked in {tmp_path} and below it). "
         "Get them there."
     )
-    with pytest.raises(MissingInputError, match="2 of 2 pictures are missing: a.jpg, b.jpg .no folder of pictures"):
+    with pytest.raises(MissingInputError, match=r"2 of 2 pictures are missing: a.jpg, b.jpg .no folder of pictures"):
         find_pictures([draft("a"), draft("b")], None, "")
 
 
@@ -94,5 +94,5 @@ def test_few_wrong_sizes_are_noted_and_many_are_refused(tmp_path):
     problems = Problems()
     read_pictures([draft("1", (40, 31))], [path], problems)
     assert problems.examples["size_differs"] == ["train: 1.jpg is 40x30, annotated 40x31"]
-    with pytest.raises(DataError, match="6 of 6 pictures do not have the size their boxes were drawn in.*original"):
+    with pytest.raises(DataError, match=r"6 of 6 pictures do not have the size their boxes were drawn in.*original"):
         read_pictures([draft("1", (80, 60))] * 6, [path] * 6, Problems())
