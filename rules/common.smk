@@ -1,5 +1,6 @@
 # What the rules share: the checked configuration, and functions that look a job's settings up in its plan.
 import os
+import shlex
 
 from snakemake.exceptions import WorkflowError
 
@@ -35,14 +36,13 @@ PLACES = {
 
 
 def prepare_environment():
-    """Let jobs find the python that runs Snakemake, unless an environment is activated over it, and the package."""
-    first = {"PATH": Path(sys.executable).parent, "PYTHONPATH": Path(workflow.basedir) / "src"}
-    for name, folder in first.items():
-        others = [
-            entry for entry in os.environ.get(name, "").split(os.pathsep) if entry and entry != str(folder)
-        ]
-        os.environ[name] = os.pathsep.join([str(folder), *others])
-    os.environ.update(PYTHONUNBUFFERED="1")
+    """Let jobs find the package, and the python that runs Snakemake unless an environment is activated over it."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    first = str(Path(sys.executable).parent)
+    os.environ.update(PATH=os.pathsep.join([first, *(folder for folder in folders if folder != first)]))
+    # In front of each command: Snakemake takes PYTHONPATH out of the environment of jobs that use conda.
+    package = shlex.quote(str(Path(workflow.basedir) / "src"))
+    shell.prefix(f"set -euo pipefail; export PYTHONPATH={package} PYTHONUNBUFFERED=1; ")
 
 
 def keep_records_with_results():
