@@ -1,0 +1,142 @@
+"""The paper's metrics (appendix A): counts of each tweet, and what is made of their sums (docs/metrics.md)."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+from gmner.matching import Group, group_records, mention_key, mention_type_key
+from gmner.records import Record
+
+TASKS = ("gmner", "mner", "eeg")
+ACCURACY_IOUS = (0.5, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is counted of one tweet, or summed over many.
+
+    `gmner`, `mner`, `eeg`: correct predictions. `groundable`: gold entities with a box; `acc_50` and `acc_75`: those
+    whose matched prediction has a box with at least that IoU; `paired`: those matched with a prediction that
+    has a box, and `iou_sum` the sum of these pairs' IoU.
+    """
+
+    predicted: int = 0
+    gold: int = 0
+    gmner: int = 0
+    mner: int = 0
+    eeg: int = 0
+    groundable: int = 0
+    acc_50: int = 0
+    acc_75: int = 0
+    paired: int = 0
+    iou_sum: float = 0.0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+COUNT_NAMES = tuple(field.name for field in fields(Counts))
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """Return the sum of tweets' counts."""
+    columns = zip(*(astuple(one) for one in counts), strict=True)
+    return Counts(*(sum(column) for column in columns))
+
+
+def count_sample(predicted: Sequence[Record], gold: Sequence[Record], iou: float) -> Counts:
+    """Count one tweet. Both sides' boxes are in one frame; a region is right from an IoU of `iou` on."""
+    typed = group_records(predicted, gold, mention_type_key)
+    ious = [value for group in typed for value in group.best_ious().tolist()]
+    return Counts(
+        predicted=len(predicted),
+        gold=len(gold),
+        gmner=sum(group.region_pairs(iou) for group in typed),
+        mner=sum(group.pairs for group in typed),
+        eeg=sum(group.region_pairs(iou) for group in _mention_groups(typed, predicted, gold)),
+        groundable=sum(bool(record.boxes) for record in gold),
+        acc_50=sum(group.grounded_pairs(ACCURACY_IOUS[0]) for group in typed),
+        acc_75=sum(group.grounded_pairs(ACCURACY_IOUS[1]) for group in typed),
+        paired=len(ious),
+        iou_sum=float(sum(sorted(ious))),  # sorted: the same sum in any order of the records
+    )
+
+
+def _mention_groups(typed: list[Group], predicted: Sequence[Record], gold: Sequence[Record]) -> list[Group]:
+    # Where nobody disagrees about types, the groups by mention are those by mention and type.
+    if len(typed) == len({record.mention for record in gold}) and sum(len(g.predicted) for g in typed) == len(
+        predicted
+    ):
+        return typed
+    return group_records(predicted, gold, mention_key)
+
+
+def count_by_type(predicted: Sequence[Record], gold: Sequence[Record], iou: float) -> dict[str, Counts]:
+    """Count one tweet for each type alone: gold entities and predictions of that type.
+
+    A pair for EEG may disagree about its type, so that a sum over types would not be EEG: `eeg` is left 0.
+    """
+    found = {}
+    for name in {record.type for record in (*predicted, *gold)}:
+        counts = count_sample([r for r in predicted if r.type == name], [r for r in gold if r.type == name], iou)
+        found[name] = Counts(**{**_as_dict(counts), "eeg": 0})
+    return found
+
+
+def _as_dict(counts: Counts) -> dict[str, Any]:
+    return dict(zip(COUNT_NAMES, astuple(counts), strict=True))
+
+
+def ratio(part: float, whole: float) -> float:
+    """Return part / whole, and 0 where there is nothing to divide by."""
+    return part / whole if whole else 0.0
+
+
+def precision_recall_f1(correct: int, predicted: int, gold: int) -> tuple[float, float, float]:
+    """Return precision, recall and F1 (appendix A, equations 9 and 10), each between 0 and 1."""
+    precision, recall = ratio(correct, predicted), ratio(correct, gold)
+    return precision, recall, ratio(2 * precision * recall, precision + recall)
+
+
+def task_scores(counts: Counts, task: str) -> dict[str, float]:
+    """Return one task's counts and its precision, recall and F1 between 0 and 1."""
+    correct = int(getattr(counts, task))
+    precision, recall, f1 = precision_recall_f1(correct, counts.predicted, counts.gold)
+    return {
+        "correct": correct,
+        "predicted": counts.predicted,
+        "gold": counts.gold,
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+    }
+
+
+def region_scores(counts: Counts) -> dict[str, float]:
+    """Return Acc@0.5, Acc@0.75 and mean IoU, between 0 and 1, each with what it is a share or a mean of."""
+    return {
+        "acc_50": ratio(counts.acc_50, counts.groundable),
+        "acc_75": ratio(counts.acc_75, counts.groundable),
+        "mean_iou": ratio(counts.iou_sum, counts.paired),
+        "mean_iou_all": ratio(counts.iou_sum, counts.groundable),
+        "correct_50": counts.acc_50,
+        "correct_75": counts.acc_75,
+        "groundable": counts.groundable,
+        "paired": counts.paired,
+    }
+
+
+def box_statistics(predictions: Iterable[Sequence[Record]]) -> dict[str, Any]:
+    """Return how many boxes predictions have: under 'any box counts', many boxes are a way to be right by luck."""
+    sizes = Counter(len(record.boxes) for records in predictions for record in records)
+    boxes = sum(size * times for size, times in sizes.items())
+    grounded = sum(times for size, times in sizes.items() if size)
+    return {
+        "predictions": sum(sizes.values()),
+        "grounded": grounded,
+        "boxes": boxes,
+        "mean_of_grounded": ratio(boxes, grounded),
+        "most": max(sizes, default=0),
+        "more_than_one": sum(times for size, times in sizes.items() if size > 1),
+    }
