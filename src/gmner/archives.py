@@ -1,6 +1,7 @@
 """Unpacking archives that others made: only wanted files, never outside the folder, never without bound."""
 
 import fnmatch
+import lzma
 import re
 import shutil
 import stat
@@ -81,7 +82,14 @@ def unpack(archive: Path, folder: Path, keep: tuple[str, ...], limits: Limits) -
                 target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 left -= _write(opened, member, target, left, archive)
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
+        except (
+            zipfile.BadZipFile,
+            tarfile.TarError,
+            zlib.error,
+            lzma.LZMAError,
+            EOFError,
+            NotImplementedError,
+        ) as error:
             raise DataError(f"{archive}: the archive is damaged ({error}); delete it and fetch it again") from error
     return sorted(chosen)
 
@@ -91,7 +99,7 @@ def _open(archive: Path, stack: ExitStack) -> zipfile.ZipFile | tarfile.TarFile:
         if zipfile.is_zipfile(archive):
             return stack.enter_context(zipfile.ZipFile(archive))
         return stack.enter_context(tarfile.open(archive, mode="r:*"))
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         with archive.open("rb") as stream:
             begin = stream.read(16)
         raise DataError(
@@ -107,7 +115,8 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             plain = kind in (0, stat.S_IFREG) and not info.flag_bits & 0x1
             # ZipInfo.filename has been mended by the library; the name as stored is what must be judged.
-            yield _Member(info.orig_filename, info.file_size, info.compress_size, info.is_dir(), plain, info)
+            is_folder = info.orig_filename.endswith("/")
+            yield _Member(info.orig_filename, info.file_size, info.compress_size, is_folder, plain, info)
     else:
         for member in opened:
             yield _Member(member.name, member.size, None, member.isdir(), member.isreg(), member)

@@ -31,6 +31,13 @@ def download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
     if done is not None:
         log.info("%s: complete in %s, nothing to do", name, out_dir)
         return done
+    try:
+        return _download(name, source, out_dir)
+    except OSError as error:
+        raise DataError(f"{name}: cannot be put into {out_dir} ({error}); mend that and run again") from error
+
+
+def _download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
     incoming, partial = out_dir / _INCOMING, out_dir / _PARTIAL
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(parents=True)

@@ -25,9 +25,9 @@ ENTITY = pa.struct(
         _required("start", pa.int32()),
         _required("end", pa.int32()),
         _required("mention", pa.string()),
-        _required("type", pa.string()),
-        pa.field("fine_type", pa.string()),
-        _required("boxes", BOXES),
+        _required("type", pa.string()),  # the label that is predicted and scored: the fine one where labels are fine
+        pa.field("fine_type", pa.string()),  # equal to `type` where labels are fine, else null
+        _required("boxes", BOXES),  # pixels of the original image
         pa.field("description", pa.string()),
     ]
 )

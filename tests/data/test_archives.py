@@ -1,11 +1,16 @@
 """Unpacking archives by others: what is wanted comes out, what is dangerous is refused."""
 
+import contextlib
 import io
 import stat
 import tarfile
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gmner.archives import Limits, unpack, wanted_path
 from gmner.errors import DataError
@@ -114,6 +119,21 @@ def test_what_is_no_archive_is_described(tmp_path, data):
     with pytest.raises(DataError) as error:
         unpack(archive, tmp_path, KEEP, LIMITS)
     assert f"expected a zip or tar archive, found {len(data)} bytes that begin with {data[:16]!r}" in str(error.value)
+
+
+@given(st.text(alphabet="ax./\\:\0", min_size=1, max_size=12))
+def test_no_name_leads_outside_the_folder(name):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        out = root / "deep" / "out"
+        out.mkdir(parents=True)
+        member = zipfile.ZipInfo("x")
+        member.filename = member.orig_filename = name
+        archive = zip_of(root / "a.zip", [(member, b"data")])
+        with contextlib.suppress(DataError):
+            unpack(archive, out, ("*", "*/*"), LIMITS)
+        outside = [path for path in root.rglob("*") if path.is_file() and not path.is_relative_to(out)]
+        assert outside == [archive]
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,9 @@ def test_a_missing_file_says_so_and_names_the_mirror_key(out):
 
 
 def test_a_server_that_cannot_be_reached(out):
-    with pytest.raises(MissingInputError, match=r"cannot be fetched .*run again to go on; or set sources.twitter-gmner"):
+    with pytest.raises(
+        MissingInputError, match=r"cannot be fetched .*run again to go on; or set sources.twitter-gmner"
+    ):
         download("twitter-gmner", source("http://127.0.0.1:9/a.zip"), out)
 
 
@@ -182,6 +184,22 @@ def test_mirrors(out, tmp_path, form):
     assert [entry["path"] for entry in manifest["files"]] == ["txt/train.txt", "xml/1.xml"]
     assert manifest["taken_from"] == places[form]
     assert (local / "a.zip").read_bytes() == data
+
+
+def test_what_an_interrupted_run_left_is_cleared(out):
+    (out / ".incoming/xml").mkdir(parents=True)
+    (out / ".incoming/xml/half.xml").write_bytes(b"<a")
+    (out / "xml").mkdir()
+    (out / "xml/old.xml").write_bytes(b"<a/>")
+    with Server({"/a.zip": archive_bytes(("xml/1.xml", b"<b/>"))}) as server:
+        download("twitter-gmner", source(f"{server.url}/a.zip"), out)
+    assert files_in(out) == ["manifest.json", "xml/1.xml"]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_not_a_traceback(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"twitter-gmner: cannot be put into .*mend that and run again"):
+        download("twitter-gmner", source(), tmp_path / "file" / "twitter-gmner")
 
 
 def test_mirrors_that_hold_nothing(out, tmp_path):

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gmner.config.data import FolderDataset
 from gmner.datasets.conll import check_type
@@ -63,7 +63,8 @@ class _Line:
             raise self.error(f"'entities' must be a list of objects, found {entities!r}")
         placed: list[tuple[int, int]] = []
         found = tuple(self.entity(entity, value.get("text"), tokens, placed) for entity in entities)
-        return Draft(self.split, image_id, tokens, found, self.where, image=image)
+        boxes = sum(len(entity.boxes) for entity in found)
+        return Draft(self.split, image_id, tokens, found, self.where, image=image, box_objects=boxes)
 
     def tokens(self, value: Mapping[str, Any]) -> tuple[str, ...]:
         text, tokens = value.get("text"), value.get("tokens")
@@ -111,7 +112,7 @@ class _Line:
             start, end = value.get("start"), value.get("end")
             if not _is_span(start, end, len(tokens)):
                 raise self.error(f"start {start!r} and end {end!r} are no token offsets of {len(tokens)} tokens")
-            return int(start), int(end)
+            return cast(int, start), cast(int, end)
         if "char_start" in value or "char_end" in value:
             return self.span_of_characters(value.get("char_start"), value.get("char_end"), text)
         mention = value.get("mention")
