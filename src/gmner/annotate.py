@@ -93,9 +93,7 @@ def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
         for record in parsed.records
     ]
     problems = tuple(f"{problem.code}: {problem.detail}" for problem in parsed.problems)
-    return Annotation(
-        words, size_wh, tuple(records), parsed.reasoning, problems, output.output, output.finish_reason
-    )
+    return Annotation(words, size_wh, tuple(records), parsed.reasoning, problems, output.output, output.finish_reason)
 
 
 def _boxes(array: Any) -> tuple[Box, ...]:
@@ -115,8 +113,9 @@ def draw_records(image: Image.Image, records: Sequence[Record]) -> Image.Image:
     drawn.paste(image)
     pen = ImageDraw.Draw(drawn)
     for number, record in enumerate(records):
+        label, colour = f"{record.mention} ({record.type})", COLOURS[number % len(COLOURS)]
         for box in record.boxes:
-            _draw_box(pen, image.size, box, f"{record.mention} ({record.type})", COLOURS[number % len(COLOURS)], font, width)
+            _draw_box(pen, image.size, box, label, colour, font, width)
     for number, label in enumerate(unseen):
         pen.text((4, image.height + line * number), f"not seen: {label}", fill="black", font=font)
     return drawn
@@ -133,7 +132,7 @@ def _draw_box(
 ) -> None:
     x1, y1, x2, y2 = box
     pen.rectangle((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), outline=colour, width=width)
-    left, top, right, bottom = pen.textbbox((0, 0), label, font=font)
+    *_, right, bottom = pen.textbbox((0, 0), label, font=font)
     text_width, text_height = right + 6, bottom + 4
     x = max(0.0, min(x1, size_wh[0] - text_width))
     y = y1 - text_height if y1 >= text_height else min(y1 + width, size_wh[1] - text_height)

@@ -77,7 +77,8 @@ def as_encoder_outputs(features: torch.Tensor) -> dict[str, Any]:
     """Return features in the form in which the model takes them instead of pixels."""
     from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-    return {"image": BaseModelOutputWithPooling(pooler_output=(features,))}
+    pooled: Any = (features,)
+    return {"image": BaseModelOutputWithPooling(pooler_output=pooled)}
 
 
 def _takes_features(inner: Any) -> bool:

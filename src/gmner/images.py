@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gmner.errors import DataError, MissingInputError
@@ -43,9 +44,9 @@ def _oriented(stored: Image.Image, size_wh: tuple[int, int] | None) -> Image.Ima
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return a picture of any mode as RGB: transparency over white, deep greys scaled to 8 bits."""
     if image.mode in _DEEP_GREY:
-        low, high = image.getextrema()
-        span = max(float(high) - float(low), 1e-9)
-        image = image.convert("F").point(lambda value: (value - float(low)) * (255.0 / span)).convert("L")
+        values = np.asarray(image, dtype=np.float64)
+        span = max(float(values.max() - values.min()), 1e-9)
+        image = Image.fromarray(((values - values.min()) * (255 / span)).astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

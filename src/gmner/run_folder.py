@@ -66,7 +66,9 @@ def read_run(folder: Path | str) -> RunInfo:
             details=found["details"],
         )
     except KeyError as error:
-        raise DataError(f"{place / RUN_FILE}: no {error}; written by another version: run the train stage again") from error
+        raise DataError(
+            f"{place / RUN_FILE}: no {error}; an older version wrote it: run the train stage again"
+        ) from error
     if prompt_version(run.prompt) != run.prompt_version:
         raise DataError(
             f"{place}: trained with prompt {run.prompt_version}, but its wording is {prompt_version(run.prompt)} now; "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,6 +11,7 @@ from training_helpers import NAMES, completion, row_of, text_of
 
 from gmner.records import Entity, Sample
 from gmner.schemas import TARGETS
+
 
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,13 +45,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
         Image.fromarray(generator.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(path)
         split = "train" if number < 8 else "dev"
         text = text_of(number)
-        name = NAMES[number % len(NAMES)]
-        entity = Entity(3, 4, name, "PER", boxes=((1.0, 2.0, 40.0, 50.0),))
-        made.append(
-            Sample(
-                f"{split}/{number}", "d", split, str(number), str(path), (width, height), tuple(text.split()), text, (entity,)
-            )
-        )
+        entity = Entity(3, 4, NAMES[number % len(NAMES)], "PER", boxes=((1.0, 2.0, 40.0, 50.0),))
+        names = (f"{split}/{number}", "d", split, str(number), str(path))
+        made.append(Sample(*names, (width, height), tuple(text.split()), text, (entity,)))
     return made
 
 

@@ -61,7 +61,8 @@ def generate(place: Path, backbone: Path, out: Path, *more: str, frame: Any = No
     return main(
         [
             *("generate", "--settings", json.dumps(settings), "--samples", str(place / "samples.parquet")),
-            *("--backbone", str(backbone), "--work-dir", str(out.parent / f"work-{out.name}"), "--out", str(out), *more),
+            *("--backbone", str(backbone), "--work-dir", str(out.parent / f"work-{out.name}")),
+            *("--out", str(out), *more),
         ]
     )
 

@@ -171,10 +171,10 @@ def test_features_of_the_bank_answer_as_pixels_do(backbone: Path, samples: list[
 def test_weights_that_are_no_numbers_stop_with_a_remedy(backbone: Path, samples: list[Sample]) -> None:
     decoder = decoder_of(backbone)
     decoder.model.lm_head.weight.data[0] = float("nan")
-    with pytest.raises(Exception, match="set generate.precision to fp32"):
+    with pytest.raises(Exception, match=r"set generate\.precision to fp32"):
         decoder.decode_batch(samples[:1])
 
 
 def test_a_folder_that_is_no_backbone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no config.json; expected a backbone's folder"):
+    with pytest.raises(DataError, match=r"no config\.json; expected a backbone's folder"):
         load_backbone(tmp_path, torch.float32, torch.device("cpu"))

@@ -87,9 +87,7 @@ class Hub:
         return {"id": MODEL, "modelId": MODEL, "sha": self.sha, "private": False, "tags": [], "siblings": siblings}
 
     def tree(self) -> list[dict[str, object]]:
-        return [
-            {"type": "file", "path": name, "size": len(body), "oid": "0" * 40} for name, body in self.files.items()
-        ]
+        return [{"type": "file", "path": name, "size": len(body), "oid": "0" * 40} for name, body in self.files.items()]
 
 
 @pytest.fixture
@@ -145,7 +143,7 @@ def test_a_file_that_is_not_the_hubs_is_refused(hub: Hub, tmp_path: Path, monkey
         if "lfs" in sibling:
             sibling["lfs"]["sha256"] = "f" * 64
     monkeypatch.setattr(hub, "info", lambda: info)
-    with pytest.raises(DataError, match="its SHA-256 is not the hub's f{64}; it was removed"):
+    with pytest.raises(DataError, match=r"its SHA-256 is not the hub's f{64}; it was removed"):
         fetch_hub(MODEL, REVISION, hub.endpoint, tmp_path / "small")
     assert not (tmp_path / "small").exists()
 
@@ -165,7 +163,9 @@ def test_a_model_without_all_of_its_weights_is_refused(backbone: Path, tmp_path:
             (source / path.name).write_bytes(path.read_bytes())
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     (source / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(DataError, match="2 files of the model are missing: model-1.safetensors, model-2.safetensors"):
+    with pytest.raises(
+        DataError, match=r"2 files of the model are missing: model-1\.safetensors, model-2\.safetensors"
+    ):
         fetch_hub(MODEL, REVISION, str(source), tmp_path / "small")
 
 

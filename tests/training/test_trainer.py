@@ -104,7 +104,8 @@ def test_the_loss_is_on_the_completion_and_equals_that_of_trl(make_job: Make, tm
         assert ids[: len(prompt)].tolist() == prompt.tolist()
     here = trainer.compute_loss(trainer.model, dict(batch))
     inputs = {key: value for key, value in batch.items() if key not in ("rows", "features")}
-    inputs["pixel_values"] = torch.cat([trainer.data_collator.encoder.pixels(trainer.rows.row(n)[0]) for n in (0, 3, 5)])
+    pixels = trainer.data_collator.encoder.pixels
+    inputs["pixel_values"] = torch.cat([pixels(trainer.rows.row(number)[0]) for number in (0, 3, 5)])
     of_trl = super(RowTrainer, trainer).compute_loss(trainer.model, inputs)
     assert torch.allclose(here, of_trl, atol=1e-5)
 
@@ -270,5 +271,5 @@ def test_a_loss_or_gradient_that_is_no_number_stops_with_step_and_rows(
         return loss * math.nan if where == "loss" else loss + (loss - loss.detach()).sqrt()
 
     monkeypatch.setattr(RowTrainer, "_loss_on_cpu", broken)
-    with pytest.raises(TrainingDiverged, match=rf"the {where} is nan at step 2 \(rows train/\d.*lower train.learning_rate"):
+    with pytest.raises(TrainingDiverged, match=rf"the {where} is nan at step 2 \(rows train/\d.*lower train\.learn"):
         train_adapter(make_job(), tmp_path / "work", tmp_path / "out")

@@ -58,8 +58,8 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path)
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise MissingInputError(
-            f"backbone {model_id} at {revision}: not reachable at {endpoint or 'the hub'} ({_first_line(error)}); what came "
-            "is kept: run again to go on, or set the backbone's 'mirror' to another endpoint or to a local folder"
+            f"backbone {model_id} at {revision}: not reachable at {endpoint or 'the hub'} ({_first_line(error)}); "
+            "what came is kept: run again to go on, or set the backbone's 'mirror' to another endpoint or a local folder"
         ) from error
     if known.sha != revision:
         raise DataError(f"backbone {model_id}: asked for revision {revision}, the hub gave {known.sha}")
@@ -78,11 +78,11 @@ def _check_digests(folder: Path, files: list[Any]) -> None:
         expected = file.lfs.sha256 if file.lfs else None
         if expected and sha256_of_file(path) != expected:
             path.unlink()
-            raise DataError(f"{path}: its SHA-256 is not the hub's {expected}; it was removed: run again to fetch it anew")
+            raise DataError(f"{path}: its SHA-256 is not the hub's {expected}; it was removed: run again")
         if file.size is not None and path.stat().st_size != file.size:
             found = path.stat().st_size
             path.unlink()
-            raise DataError(f"{path}: {found} bytes, the hub says {file.size}; it was removed: run again to fetch it anew")
+            raise DataError(f"{path}: {found} bytes, the hub says {file.size}; it was removed: run again")
 
 
 def _copy_folder(source: Path, partial: Path) -> None:

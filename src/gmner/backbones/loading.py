@@ -49,7 +49,7 @@ def load_backbone(folder: Path | str, dtype: torch.dtype, device: torch.device) 
     if not (place / "config.json").exists():
         raise DataError(f"{place}: no config.json; expected a backbone's folder: run the backbone stage again")
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
+        model: Any = AutoModelForImageTextToText.from_pretrained(
             place,
             dtype=dtype,
             attn_implementation="sdpa",
@@ -58,7 +58,9 @@ def load_backbone(folder: Path | str, dtype: torch.dtype, device: torch.device) 
             trust_remote_code=False,
         )
     except (OSError, ValueError) as error:
-        raise DataError(f"{place}: not a loadable vision-language model ({error}); run the backbone stage again") from error
+        raise DataError(
+            f"{place}: no loadable vision-language model ({error}); run the backbone stage again"
+        ) from error
     return model.to(device).eval()
 
 

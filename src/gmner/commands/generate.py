@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
     parser.add_argument("--split", default="test", help="which split (default: test)")
     parser.add_argument("--backbone", required=True, type=Path, help="folder of the backbone")
-    parser.add_argument("--adapter", type=Path, help="folder of the trained run; without it the backbone answers untuned")
-    parser.add_argument("--work-dir", required=True, type=Path, help="folder for what is done, kept across interruptions")
+    parser.add_argument("--adapter", type=Path, help="folder of the trained run; without it the backbone is untuned")
+    parser.add_argument("--work-dir", required=True, type=Path, help="folder for what is done, kept when interrupted")
     parser.add_argument("--out", required=True, type=Path, help="the table of outputs to write")
 
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", required=True, type=Path, help="the table of targets")
     parser.add_argument("--backbone", required=True, type=Path, help="folder of the backbone")
     parser.add_argument("--seed", required=True, type=int, help="of the adapter's first weights, order and dropout")
-    parser.add_argument("--work-dir", required=True, type=Path, help="folder for checkpoints, kept across interruptions")
+    parser.add_argument("--work-dir", required=True, type=Path, help="folder for checkpoints, kept when interrupted")
     parser.add_argument("--out-dir", required=True, type=Path, help="folder of the run to write")
 
 

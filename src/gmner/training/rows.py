@@ -161,8 +161,8 @@ def shorten_reasoning(completion: str, room: int, encoder: Encoder) -> np.ndarra
 
 
 def _without_overlong(rows: TrainingRows, max_length: int, policy: str, longest: int, shortened: int) -> TrainingRows:
-    fits = (rows.lengths() <= max_length).all(axis=0)
-    dropped = [sample.sample_id for sample, keep in zip(rows.samples, fits, strict=True) if not keep]
+    fits = rows.lengths().max(axis=0) <= max_length
+    dropped = [sample.sample_id for sample, keep in zip(rows.samples, fits.tolist(), strict=True) if not keep]
     if len(dropped) == len(rows.samples):
         raise DataError(f"every sample is longer than train.max_length = {max_length} tokens; raise train.max_length")
     kept = np.flatnonzero(fits)

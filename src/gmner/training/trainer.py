@@ -6,7 +6,8 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from gmner.encoding import Encoder, pad_rows
 from gmner.errors import GmnerError
@@ -37,6 +38,7 @@ class RowCollator:
         self.pad_token_id = encoder.pad_token_id
 
     def __call__(self, items: Sequence[dict[str, int]]) -> dict[str, Any]:
+        """Return the batch of the rows whose numbers are in `items`."""
         numbers = [item["row"] for item in items]
         samples, prompts, completions = zip(*(self.rows.row(number) for number in numbers), strict=True)
         both = [np.concatenate(pair) for pair in zip(prompts, completions, strict=True)]
