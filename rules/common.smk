@@ -16,16 +16,13 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-SAMPLES = "results/samples/{dataset}/samples.parquet"
-RATIONALES = "results/rationales/{dataset}/{name}/rationales.parquet"
-BACKBONE = "resources/backbones/{name}/manifest.json"
-DOWNLOAD = "resources/{name}/manifest.json"
 OF_RUN = "{dataset}/{run}/seed{seed}"
 PLACES = {
-    "download": DOWNLOAD,
-    "samples": SAMPLES,
-    "backbone": BACKBONE,
-    "rationales": RATIONALES,
+    "download": "resources/{name}/manifest.json",
+    "samples": "results/samples/{dataset}/samples.parquet",
+    "backbone": "resources/backbones/{name}/manifest.json",
+    "pretrain_tiny": "resources/pretrained/{name}/manifest.json",
+    "rationales": "results/rationales/{dataset}/{name}/rationales.parquet",
     "targets": f"results/targets/{OF_RUN}/targets.parquet",
     "train": f"results/adapter/{OF_RUN}/manifest.json",
     "generate": f"results/outputs/{OF_RUN}/outputs.parquet",
@@ -132,6 +129,17 @@ def gpus_of_teacher(wildcards):
 def environment_of_teacher(wildcards):
     """Return the environment of a teacher's job."""
     return "../envs/train.yaml" if gpus_of_teacher(wildcards) else "../envs/teacher.yaml"
+
+
+def shipped_backbone(wildcards):
+    """Return the manifest of the tiny backbone that ships with the project, for a backbone that is made of it."""
+    backbone = PLAN.config.backbones[wildcards.name]
+    return "workflow/assets/tiny/manifest.json" if backbone.kind == "tiny" and not backbone.rebuild else []
+
+
+def tiny_arguments(wildcards, input):
+    """Return the argument that names the folder of the tiny backbone, shipped or trained here."""
+    return ["--tiny", str(Path(str(input[0])).parent)] if len(input) else []
 
 
 def source_folders(wildcards):

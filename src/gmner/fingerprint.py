@@ -18,9 +18,12 @@ from gmner.errors import GmnerError
 
 PACKAGE = "gmner"
 ROOT = Path(__file__).resolve().parent
-# The door and the words of errors change no result; the version number stands in the package's __init__. Settings
-# models do so only by the values they hold, and these are parameters of the rules, defaults included.
-LEFT_OUT = frozenset({PACKAGE, f"{PACKAGE}.cli", f"{PACKAGE}.__main__", f"{PACKAGE}.errors", f"{PACKAGE}.commands"})
+# The door, the words of errors and the progress shown change no result; the version number stands in the package's
+# __init__. Settings models do so only by the values they hold, and these are parameters of the rules, defaults
+# included.
+LEFT_OUT = frozenset(
+    {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("cli", "__main__", "commands", "errors", "progress"))}
+)
 LEFT_OUT_PACKAGES = (f"{PACKAGE}.config",)
 FILES_NAME = "FINGERPRINT_FILES"
 # Parsing every module takes half a second, reading what was parsed before a few milliseconds. Entries are named by
@@ -30,24 +33,25 @@ MEMORY_ENTRIES = 2000
 Parsed = tuple[str, list[str], list[str]]
 
 
-def code_fingerprint(command: str, without: Collection[str] = ()) -> str:
-    """Return the fingerprint of the modules behind `gmner <command>`, 16 hex digits.
+def code_fingerprint(command: str, without: Collection[str] = (), also: Collection[str] = ()) -> str:
+    """Return the fingerprint of the modules behind `gmner <command>` (or a module's full name), 16 hex digits.
 
     `without` names modules whose code does not take part under the stage's settings; what only they import is
-    left out too. Raises GmnerError where the command has no module, or a named file does not exist.
+    left out too. `also` names modules that are imported by a name made at run time. Raises GmnerError where a
+    module, or a file named by one, does not exist.
     """
-    start = f"{PACKAGE}.commands.{command.replace('-', '_')}"
+    start = command if command.startswith(f"{PACKAGE}.") else f"{PACKAGE}.commands.{command.replace('-', '_')}"
     if _file_of(start) is None:
         raise GmnerError(f"the command '{command}' has no module {start}; see gmner --help for those that exist")
-    found = _fingerprint(start, frozenset(without))
+    found = _fingerprint((start, *sorted(also)), frozenset(without))
     _save_memory()
     return found
 
 
-def modules_behind(module: str, without: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the names of `module` and of all package modules it imports, directly or not, sorted."""
+def modules_behind(*modules: str, without: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names of `modules` and of all package modules they import, directly or not, sorted."""
     found: set[str] = set()
-    open_names = [module]
+    open_names = list(modules)
     while open_names:
         name = open_names.pop()
         if name in found or name in without or _is_left_out(name):
@@ -58,9 +62,9 @@ def modules_behind(module: str, without: Collection[str] = ()) -> tuple[str, ...
 
 
 @functools.cache
-def _fingerprint(start: str, without: frozenset[str]) -> str:
+def _fingerprint(starts: tuple[str, ...], without: frozenset[str]) -> str:
     digest = hashlib.sha256()
-    for name in modules_behind(start, without):
+    for name in modules_behind(*starts, without=without):
         digest.update(f"{name} {_read(name)[0]}\n".encode())
     return digest.hexdigest()[:16]
 

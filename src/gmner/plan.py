@@ -17,15 +17,16 @@ from typing import Any
 from gmner.config import stages
 from gmner.config.base import Settings
 from gmner.config.data import DemoDataset, FolderDataset, TwitterDataset
+from gmner.config.model import TinyBackbone
 from gmner.config.root import Config
 from gmner.config.run import RunSettings
 from gmner.config.stages import OPERATIONAL
 from gmner.errors import ConfigError
 from gmner.files import sha256_of_json
 from gmner.fingerprint import code_fingerprint
+from gmner.relevance import modules_aside, modules_chosen
 
 ANNOTATION_SUFFIXES = frozenset({".txt", ".xml", ".jsonl", ".json", ".conll"})
-SCORING_MODULES = frozenset({"gmner.metrics", "gmner.matching", "gmner.scoring"})
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Plan:
 
     def code(self, job: Job) -> str:
         """Return the fingerprint of the code behind the stage."""
-        return code_fingerprint(job.stage, self._without(job))
+        settings = self.settings(job)
+        return code_fingerprint(job.stage, modules_aside(settings), modules_chosen(settings))
 
     def upstream(self, job: Job) -> str:
         """Return a hash over settings and code of everything before the stage, 16 hex digits."""
@@ -126,6 +128,11 @@ class Plan:
 
     def _backbone_settings(self, job: Job) -> stages.BackboneStage:
         return stages.BackboneStage(name=job.name, backbone=self.config.backbones[job.name])
+
+    def _pretrain_tiny_settings(self, job: Job) -> stages.PretrainStage:
+        backbone = self.config.backbones[job.name]
+        assert isinstance(backbone, TinyBackbone)
+        return stages.PretrainStage(seed=backbone.seed)
 
     def _rationales_settings(self, job: Job) -> stages.RationalesStage:
         return stages.RationalesStage(name=job.name, teacher=self.config.teachers[job.name])
@@ -201,6 +208,11 @@ class Plan:
 
     # What each stage reads -------------------------------------------------------------------------------------
 
+    def _backbone_inputs(self, job: Job) -> Iterator[Job]:
+        backbone = self.config.backbones[job.name]
+        if isinstance(backbone, TinyBackbone) and backbone.rebuild:
+            yield Job("pretrain_tiny", name=job.name)
+
     def _samples_inputs(self, job: Job) -> Iterator[Job]:
         dataset = self._dataset(job)
         for name in dataset.sources if isinstance(dataset, TwitterDataset) else ():
@@ -246,12 +258,6 @@ class Plan:
             for dataset in self.config.datasets_of(run, table.datasets):
                 for seed in self.config.seeds_of(run):
                     yield Job("scores", dataset=dataset, run=run, seed=seed)
-
-    def _without(self, job: Job) -> frozenset[str]:
-        """Return modules that the stage imports but does not use under its settings."""
-        if job.stage == "train" and self._run(job).train.select == "last":
-            return SCORING_MODULES
-        return frozenset()
 
 
 def _as(job: Job, stage: str) -> Job:

@@ -12,7 +12,9 @@ def bare_tree(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in COPIED:
         source = repo / name
         if source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "assets", "*.egg-info"))
+            shutil.copytree(
+                source, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors", "*.egg-info")
+            )
         else:
             shutil.copy(source, root / name)
     shutil.copy(Path(__file__).parent / "stand_in.py", root / "src" / "gmner" / "__main__.py")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gmner import fingerprint
+from gmner import fingerprint, relevance
 from gmner.errors import GmnerError
 
 
@@ -96,9 +96,21 @@ def test_unknown_command_and_missing_file(package: Path) -> None:
         code_of("work")
 
 
-def test_metrics_are_not_behind_training_of_the_last_epoch() -> None:
-    from gmner.plan import SCORING_MODULES
-
+def test_modules_that_stand_aside_exist() -> None:
     forget()
-    behind = fingerprint.modules_behind("gmner.commands.train", SCORING_MODULES)
-    assert not {name for name in behind if name in SCORING_MODULES}
+    named = (relevance.SCORING, relevance.DRAWING, relevance.PARSING, relevance.FOLDERS, relevance.FETCHING)
+    for name in (*(name for group in named for name in group), *relevance.PROMPTING, *relevance.PROVIDERS.values()):
+        assert fingerprint._file_of(f"gmner.{name}") is not None, name
+
+
+def test_metrics_stand_aside_in_training_for_the_last_epoch() -> None:
+    forget()
+    aside = [f"gmner.{name}" for name in relevance.SCORING]
+    assert "gmner.metrics" in fingerprint.modules_behind("gmner.commands.train")
+    assert "gmner.metrics" not in fingerprint.modules_behind("gmner.commands.train", without=aside)
+
+
+def test_modules_chosen_at_run_time_take_part(package: Path) -> None:
+    before = code_of("work", also=frozenset({"gmner.alone"}))
+    (package / "alone.py").write_text("X = 2\n")
+    assert code_of("work", also=frozenset({"gmner.alone"})) != before

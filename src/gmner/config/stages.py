@@ -37,6 +37,12 @@ class BackboneStage(Settings):
     backbone: BackboneSettings
 
 
+class PretrainStage(Settings):
+    """`gmner pretrain-tiny`: the tiny backbone from scratch."""
+
+    seed: int = 0
+
+
 RationalesStage = RationalesSettings
 
 

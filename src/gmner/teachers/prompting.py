@@ -9,6 +9,7 @@ from gmner.errors import ConfigError
 from gmner.records import Box, Entity
 
 FOLDER = "prompts"
+FINGERPRINT_FILES = ("teachers/prompts",)
 
 
 @functools.cache

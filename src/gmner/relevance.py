@@ -1,0 +1,42 @@
+"""Which of a command's modules matter under given settings, and which stand aside.
+
+A command imports everything that it may need; what a stage is given decides what it uses. An edit in the parser of
+one data set is no reason to draw another anew, nor one in the retries of a request to train again.
+"""
+
+from gmner.config import stages
+from gmner.config.base import Settings
+from gmner.config.data import DemoDataset, TwitterDataset
+
+SCORING = ("metrics", "matching", "scoring", "training.devscore")
+DRAWING = ("datasets.demo", "datasets.names", "datasets.scenes", "datasets.tweets")
+PARSING = ("datasets.conll", "datasets.voc", "datasets.twitter", "datasets.escapes")
+FOLDERS = ("datasets.folder", "datasets.jsonl")
+# How an answer is fetched, kept, retried and paid for never changes what it says.
+FETCHING = tuple(
+    f"teachers.{name}" for name in ("asking", "batching", "failures", "gate", "journal", "ledger", "pricing", "store")
+)
+PROMPTING = tuple(f"teachers.{name}" for name in ("prompted", "prompting", "remote", "pictures"))
+PROVIDERS = {"openai": "teachers.openai_provider", "anthropic": "teachers.anthropic_provider"}
+
+
+def modules_aside(settings: Settings) -> frozenset[str]:
+    """Return the modules that a stage's command imports but does not use under `settings`."""
+    names: tuple[str, ...] = ()
+    if isinstance(settings, stages.TrainStage) and settings.train.select == "last":
+        names = SCORING
+    elif isinstance(settings, stages.RationalesStage):
+        names = FETCHING + (PROMPTING if settings.teacher.provider == "template" else ())
+    elif isinstance(settings, stages.SamplesStage):
+        if isinstance(settings.dataset, DemoDataset):
+            names = PARSING + FOLDERS
+        else:
+            names = DRAWING + (FOLDERS if isinstance(settings.dataset, TwitterDataset) else ())
+    return frozenset(f"gmner.{name}" for name in names)
+
+
+def modules_chosen(settings: Settings) -> frozenset[str]:
+    """Return the modules that a stage's command imports by a name that `settings` decide."""
+    if isinstance(settings, stages.RationalesStage) and settings.teacher.provider in PROVIDERS:
+        return frozenset({f"gmner.{PROVIDERS[settings.teacher.provider]}"})
+    return frozenset()
