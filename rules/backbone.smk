@@ -30,7 +30,7 @@ rule prepare_backbone:
         " 2>&1 | tee {log:q}"
 
 
-rule pretrain_tiny:
+rule rebuild_tiny_backbone:
     """The tiny backbone from scratch, about an hour on two cores; where a backbone says rebuild: true."""
     output:
         "resources/pretrained/{name}/manifest.json",

@@ -8,7 +8,7 @@ from gmner.config import stages
 from gmner.config.base import Settings
 from gmner.config.data import DemoDataset, TwitterDataset
 
-SCORING = ("metrics", "matching", "scoring", "training.devscore")
+SCORING = ("metrics", "matching", "scoring", "profiles", "training.devscore")
 DRAWING = ("datasets.demo", "datasets.names", "datasets.scenes", "datasets.tweets")
 PARSING = ("datasets.conll", "datasets.voc", "datasets.twitter", "datasets.escapes")
 FOLDERS = ("datasets.folder", "datasets.jsonl")

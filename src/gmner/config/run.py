@@ -75,7 +75,7 @@ class GenerateSettings(Settings):
 class ScoreSettings(Settings):
     """Which convention counts (docs/metrics.md)."""
 
-    profile: str = "paper"
+    profile: Literal["paper", "paper-resized", "strict", "h-index", "tiger"] = "paper"
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
