@@ -1,10 +1,16 @@
 """The environments name the versions of the constraints file, and the constraints cover the project."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
+
+from gmner import fingerprint
+from gmner.fingerprint import modules_behind
 
 
 def pins(repo: Path) -> dict[str, str]:
@@ -39,3 +45,38 @@ def test_every_environment_is_used(repo: Path) -> None:
     rules = "".join(path.read_text() for path in (repo / "rules").glob("*.smk"))
     unused = [path.name for path in (repo / "envs").glob("*.yaml") if f"envs/{path.name}" not in rules]
     assert not unused
+
+
+# Imported only where a key asks for it, or part of what another package brings.
+OPTIONAL = {"tensorboard", "wandb", "vllm", "bitsandbytes", "liger_kernel", "flash_attn"}
+
+
+def third_party_imports(command: str) -> set[str]:
+    """Return the packages outside the standard library that a command's modules import."""
+    found: set[str] = set()
+    for module in modules_behind(f"gmner.commands.{command.replace('-', '_')}", "gmner.plan", "gmner.cli"):
+        path = fingerprint._file_of(module)
+        assert path is not None
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            found |= {name.split(".")[0] for name in names}
+    return {name for name in found if name not in sys.stdlib_module_names} - {"gmner", "", *OPTIONAL}
+
+
+def test_each_environment_has_what_its_commands_import(repo: Path) -> None:
+    installed = packages_distributions()
+    rules = "\n".join(path.read_text() for path in (repo / "rules").glob("*.smk"))
+    commands = 0
+    for block in rules.split("\nrule ")[1:]:
+        command = re.search(r"python -m gmner (\S+)", block)
+        environment = re.search(r"envs/(\w+)\.yaml", block)
+        if command is None or environment is None:
+            continue
+        commands += 1
+        parts = yaml.safe_load((repo / "envs" / f"{environment[1]}.yaml").read_text())["dependencies"]
+        there = {normal(line.split("==")[0]) for line in parts[2]["pip"]}
+        for name in third_party_imports(command[1]):
+            needed = {normal(distribution) for distribution in installed.get(name, [name])}
+            assert needed & there, f"{environment[1]}.yaml lacks {name}, which gmner {command[1]} imports"
+    assert commands >= 9
