@@ -18,6 +18,8 @@ COMMANDS = {
     "generate": "let a run's model answer each sample of a split",
     "rationales": "ask the teacher for the reasoning of each training sample",
     "samples": "join annotations, boxes and pictures of a data set into one table",
+    "scores": "count a run's predictions against the annotation",
+    "teacher": "look after the teachers' answers: status, cost, retry, export, import",
     "train": "fine-tune a backbone with LoRA on the targets of one run and seed",
 }
 
