@@ -59,7 +59,7 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise MissingInputError(
             f"backbone {model_id} at {revision}: not reachable at {endpoint or 'the hub'} ({_first_line(error)}); "
-            "what came is kept: run again to go on, or set the backbone's 'mirror' to another endpoint or a local folder"
+            "what came is kept: run again to go on, or set the backbone's 'mirror' to another endpoint or folder"
         ) from error
     if known.sha != revision:
         raise DataError(f"backbone {model_id}: asked for revision {revision}, the hub gave {known.sha}")

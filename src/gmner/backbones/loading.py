@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,11 @@ def load_backbone(folder: Path | str, dtype: torch.dtype, device: torch.device) 
     folder is not a model's.
     """
     from transformers import AutoModelForImageTextToText
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
+    # PEFT asks for it by its old name.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     place = Path(folder)
     if not (place / "config.json").exists():
         raise DataError(f"{place}: no config.json; expected a backbone's folder: run the backbone stage again")

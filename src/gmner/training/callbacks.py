@@ -83,6 +83,11 @@ class RunCallback(TrainerCallback):
             control.should_save = control.should_save or due or self.stop.asked
         control.should_training_stop = control.should_training_stop or self.stop.asked
 
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Log how long it took."""
+        if self._progress is not None:
+            self._progress.finish()
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Count the step in the line of progress."""
         if self._progress is not None and logs and "loss" in logs:
