@@ -20,6 +20,7 @@ COMMANDS = {
     "samples": "join annotations, boxes and pictures of a data set into one table",
     "scores": "count a run's predictions against the annotation",
     "teacher": "look after the teachers' answers: status, cost, retry, export, import",
+    "table": "lay scores out as one of the paper's tables or as its figure 3",
     "train": "fine-tune a backbone with LoRA on the targets of one run and seed",
 }
 

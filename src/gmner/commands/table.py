@@ -1,0 +1,29 @@
+"""`gmner table`: one of the paper's tables, or its figure 3, from score files."""
+
+import argparse
+from pathlib import Path
+
+from gmner.commands.settings import parse_settings
+from gmner.config.stages import TableStage
+from gmner.errors import ConfigError
+from gmner.tables.stage import make_table
+
+HELP = "lay scores out as one of the paper's tables or as its figure 3"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--name", required=True, choices=("table1", "table2", "table3", "figure3"))
+    parser.add_argument("--settings", required=True, help="JSON: the table's rows")
+    parser.add_argument("--scores", nargs="*", default=[], type=Path, help="the score files of its rows")
+    parser.add_argument("--paper", type=Path, help="the paper's printed numbers (CSV); not for figure3")
+    parser.add_argument("--out", required=True, type=Path, help="the table to write (CSV; other forms beside it)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage."""
+    stage = parse_settings(TableStage, args.settings)
+    if stage.name != args.name:
+        raise ConfigError(f"--name is {args.name}, but --settings holds the rows of {stage.name}; they must agree")
+    make_table(stage, args.scores, args.paper, args.out)
+    return 0
