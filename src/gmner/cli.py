@@ -16,11 +16,14 @@ COMMANDS = {
     "config": "check or show a configuration, or print its schema",
     "download": "fetch the annotations or pictures of a data set, resumable and checked",
     "generate": "let a run's model answer each sample of a split",
+    "predictions": "parse a run's outputs; boxes go back to the original pictures",
+    "pretrain-tiny": "train the tiny backbone from scratch (about an hour on two cores)",
     "rationales": "ask the teacher for the reasoning of each training sample",
     "samples": "join annotations, boxes and pictures of a data set into one table",
     "scores": "count a run's predictions against the annotation",
     "teacher": "look after the teachers' answers: status, cost, retry, export, import",
     "table": "lay scores out as one of the paper's tables or as its figure 3",
+    "targets": "write what a run learns to answer, boxes perturbed for each epoch",
     "train": "fine-tune a backbone with LoRA on the targets of one run and seed",
 }
 

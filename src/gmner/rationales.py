@@ -81,7 +81,7 @@ def make_rationales(
     from gmner.teachers.remote import asked
 
     teacher = settings.teacher
-    teaching = PromptedTeaching(teacher, _types_of(teacher, samples_path))
+    teaching = PromptedTeaching(teacher, types_of(teacher, samples_path))
     with asked(teacher, teaching, lambda: iterate_samples(samples_path, SPLIT), store, settings.name) as answers:
         return _write(settings, teaching, samples_path, out, report, lambda request: answers.get(request.key))
 
@@ -94,7 +94,7 @@ def plan_rationales(settings: RationalesSettings, samples_path: Path, store: Pat
     from gmner.teachers.remote import make_plan
 
     teacher = settings.teacher
-    teaching = PromptedTeaching(teacher, _types_of(teacher, samples_path))
+    teaching = PromptedTeaching(teacher, types_of(teacher, samples_path))
 
     def plan(answers: AnswerStore) -> list[str]:
         return make_plan(teacher, teaching, iterate_samples(samples_path, SPLIT), answers).lines()
@@ -102,7 +102,7 @@ def plan_rationales(settings: RationalesSettings, samples_path: Path, store: Pat
     return read_unlocked(store_folder(store, teacher.provider, teacher.model), plan)
 
 
-def _types_of(teacher: "PromptedTeacher", samples_path: Path) -> list[str]:
+def types_of(teacher: "PromptedTeacher", samples_path: Path) -> list[str]:
     """Return the types that a blind teacher may answer with: those configured, or those of the table."""
     if teacher.types is not None or teacher.prompt != "blind":
         return list(teacher.types or ())

@@ -59,6 +59,7 @@ class FaultServer:
         seed: int = 0,
         delay_s: float = 0.0,
         key: str | None = None,
+        echo_key: bool = False,
         retry_after_s: float = 0.05,
         batch_polls: int = 2,
         batch_faults: dict[str, Any] | None = None,
@@ -66,6 +67,7 @@ class FaultServer:
         self.ledger = Ledger()
         self.faults = faults or {}
         self.delay_s, self.key, self.retry_after_s = delay_s, key, retry_after_s
+        self.echo_key = echo_key
         self.batch_polls, self.batch_faults = batch_polls, batch_faults or {}
         self._random = random.Random(seed)
         self._files: dict[str, bytes] = {}
@@ -120,6 +122,7 @@ class FaultServer:
             return await _reply(
                 writer, 401, {"error": {"message": f"Incorrect API key provided: {given}", "type": "x"}}
             )
+        self._said = f" for {given}" if self.echo_key else ""
         route = path.split("?")[0].removeprefix("/v1")
         if method == "POST" and route in ("/chat/completions", "/messages"):
             self.ledger.in_flight += 1
@@ -147,7 +150,11 @@ class FaultServer:
                 extra["retry-after"] = str(self.retry_after_s)
             if fault == "429_date":
                 extra["retry-after"] = formatdate(time.time() + self.retry_after_s, usegmt=True)
-            return await _reply(writer, _ERRORS[fault], {"error": {"message": f"fault {fault}", "type": "x"}}, extra)
+            return await _reply(
+                writer, _ERRORS[fault], {"error": {"message": f"fault {fault}{self._said}", "type": "x"}}, extra
+            )
+        if self.echo_key:
+            body = {**body, "model": body["model"] + self._said}
         text = {"empty": "", "refused": "I can not help with that."}.get(fault or "", answer_to(seen.question, body))
         reply = message(body, seen, text) if anthropic else completion(body, seen, text)
         if fault == "timeout":
@@ -233,7 +240,8 @@ class FaultServer:
             rows = [json.loads(row) for row in self._files[body["input_file_id"]].decode().splitlines()]
             lines = [(row["custom_id"], row["body"]) for row in rows]
         batch["count"] = len(lines)
-        expired = batch["expired"] = self.batch_faults.pop("expire", 0)  # so many of the first batch's questions
+        # So many of the first batch's questions expire.
+        expired = batch["expired"] = self.batch_faults.pop("expire", 0)
         for index, (custom_id, question) in enumerate(lines):
             batch["results"] += self._result(custom_id, question, anthropic, index < expired)
         if self.batch_faults.get("duplicates"):

@@ -121,13 +121,10 @@ class Asker:
 
     async def _attempts(self, request: Request) -> None:
         for number in range(self.limits.attempts):
-            sent_at = time.monotonic()
             try:
-                async with self._gate.passing():
-                    sent_at = time.monotonic()
-                    await self._attempt(request)
+                await self._attempt(request)
             except PassingError as error:
-                self._failed(error, sent_at)
+                self._failed(error)
                 if number + 1 < self.limits.attempts:
                     await self._back_off(number, error.wait_s)
             else:
@@ -139,15 +136,17 @@ class Asker:
     async def _attempt(self, request: Request) -> None:
         attempt, bound = uuid.uuid4().hex, most_of(request.messages, self._max_tokens, self._price, batch=False)
         await self._reserve(attempt, bound)
-        fate: Amount | None = None
+        fate: Amount | None = NOTHING
         stored: StoredAnswer | None = None
         try:
+            # Written down before it waits for its turn: the disk then never keeps a place in flight empty.
             await self._committer.write(sent_record(attempt, request.key, bound))
-            async with asyncio.timeout(self.limits.timeout_s):
-                answer = await self._provider.answer(request)
+            async with self._gate.passing():
+                if self.stopped:
+                    raise StoppedError
+                fate = None
+                answer = await self._answer(request)
             stored, fate = self._priced(request, answer, bound)
-        except TimeoutError:
-            raise PassingError(f"no answer in {self.limits.timeout_s:g} s", maybe_paid=True) from None
         except PassingError as error:
             fate = None if error.maybe_paid else NOTHING
             raise
@@ -158,6 +157,18 @@ class Asker:
             await asyncio.shield(self._committer.write(ended_record(attempt, fate), stored))
             self.ledger.release(attempt, fate)
             self._room.set()
+
+    async def _answer(self, request: Request) -> Answer:
+        sent_at = time.monotonic()
+        try:
+            async with asyncio.timeout(self.limits.timeout_s):
+                return await self._provider.answer(request)
+        except TimeoutError:
+            raise PassingError(f"no answer in {self.limits.timeout_s:g} s", maybe_paid=True) from None
+        except PassingError as error:
+            if error.slow_down:
+                self._gate.slow_down(sent_at, error.wait_s)
+            raise
 
     async def _reserve(self, attempt: str, bound: Amount) -> None:
         while True:
@@ -179,12 +190,10 @@ class Asker:
             cost = fate.usd if self._price else None
         return StoredAnswer(request.key, request.sample.sample_id, with_cost(answer, cost)), fate
 
-    def _failed(self, error: PassingError, sent_at: float) -> None:
+    def _failed(self, error: PassingError) -> None:
         self.last_failure = str(error)
         self._failures_in_a_row += 1
         LOGGER.debug("attempt failed: %s", error)
-        if error.slow_down:
-            self._gate.slow_down(sent_at, error.wait_s)
         if self._failures_in_a_row >= max(_FAILURES_IN_A_ROW, 3 * self.limits.max_in_flight):
             raise GmnerError(
                 f"{self._failures_in_a_row} requests in a row failed, the last one with: {error}; look at the "
@@ -202,7 +211,7 @@ def with_cost(answer: Answer, cost: float | None) -> Answer:
 
 
 async def ask_all(
-    asker: Asker, teaching: Teaching, samples: Iterable[Sample], on_done: Callable[[Sample], None], workers: int
+    asker: Asker, teaching: Teaching, samples: Iterable[Sample], on_done: Callable[[Sample], None]
 ) -> int:
     """Ask until every sample's chain of questions has its outcome; return how many have none.
 
@@ -233,7 +242,7 @@ async def ask_all(
             await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(workers):
+        for _ in range(asker.limits.max_in_flight + max(8, asker.limits.max_in_flight // 2)):
             group.create_task(worker())
     if asker.stopped:
         raise asker.stopped

@@ -140,7 +140,7 @@ def _ask(
         asker, coroutine = batcher, batcher.ask_all(teaching, samples, on_done)
     else:
         single = Asker(provider, store, ledger, limits, price, teacher.max_tokens)
-        asker, coroutine = single, ask_all(single, teaching, samples(), on_done, limits.max_in_flight)
+        asker, coroutine = single, ask_all(single, teaching, samples(), on_done)
 
     async def then_close() -> int:
         try:

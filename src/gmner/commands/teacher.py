@@ -1,0 +1,111 @@
+"""`gmner teacher`: look after the store of answers."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gmner.config import load_config_file
+from gmner.config.teachers import TemplateTeacher
+from gmner.errors import ConfigError
+from gmner.rationales import types_of
+from gmner.teachers.pricing import Amount
+from gmner.teachers.prompted import PromptedTeaching
+from gmner.teachers.store import store_folder
+from gmner.teachers.upkeep import (
+    export_rationales,
+    failures_of,
+    folders_of,
+    forget_failures,
+    forget_unaccepted,
+    import_rationales,
+    status_of,
+)
+
+if TYPE_CHECKING:
+    from gmner.teachers.prompted import PromptedTeacher
+
+HELP = "look after the teachers' answers: status, cost, retry, export, import"
+_STORE = Path("resources/teacher-store")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    status = actions.add_parser("status", help="what is in the store, and what failed and why")
+    cost = actions.add_parser("cost", help="what it cost, and what may have been paid without an answer")
+    retry = actions.add_parser("retry", help="forget failed answers, so that the next run asks again")
+    exporting = actions.add_parser("export", help="write accepted rationales as {image_path, think} JSONL")
+    importing = actions.add_parser("import", help="read {image_path, think} JSONL as a teacher's answers")
+    for action in (status, cost, retry, importing):
+        action.add_argument("--store", type=Path, default=_STORE, help=f"default: {_STORE}")
+    for action in (retry, importing):
+        action.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
+        action.add_argument("--teacher", required=True, help="the teacher's name in the configuration")
+    retry.add_argument("--rationales", type=Path, help="forget the answers that this table did not accept")
+    retry.add_argument("--reason", help="only those refused for this reason, for instance contradiction_visible")
+    exporting.add_argument("--rationales", type=Path, required=True, help="the table of rationales")
+    exporting.add_argument("--out", type=Path, required=True, help="the JSONL to write")
+    importing.add_argument("jsonl", type=Path, help="the JSONL to read")
+    for action in (exporting, importing):
+        action.add_argument("--samples", type=Path, required=True, help="the table of samples")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action."""
+    {"status": _status, "cost": _cost, "retry": _retry, "export": _export, "import": _import}[args.action](args)
+    return 0
+
+
+def _status(args: argparse.Namespace) -> None:
+    for folder in folders_of(args.store):
+        status = status_of(folder)
+        finish = ", ".join(f"{count} {name}" for name, count in status.by_finish.items()) or "none"
+        print(f"{status.name}: {status.answers} answers ({finish}), {status.open_batches} open batches")
+        for reason, count in failures_of(folder).most_common(10):
+            print(f"  {count} x {reason}")
+        if status.damaged_lines:
+            print(f"  {status.damaged_lines} torn lines of answers that never counted as received")
+
+
+def _cost(args: argparse.Namespace) -> None:
+    for folder in folders_of(args.store):
+        status = status_of(folder)
+        print(f"{status.name}: {_shown(status.sums.paid)} paid for {status.answers} answers")
+        if status.sums.unknown.requests:
+            print(f"  at most {_shown(status.sums.unknown)} more, for requests whose answer never arrived")
+
+
+def _retry(args: argparse.Namespace) -> None:
+    teacher = _teacher_of(args)
+    folder = store_folder(args.store, teacher.provider, teacher.model)
+    table = args.rationales
+    count = forget_unaccepted(folder, table, args.reason) if table else forget_failures(folder)
+    print(f"{folder.name}: {count} answers forgotten; the next run of the rationales stage asks again")
+
+
+def _export(args: argparse.Namespace) -> None:
+    count = export_rationales(args.rationales, args.samples, args.out)
+    print(f"{args.out}: {count} rationales")
+
+
+def _import(args: argparse.Namespace) -> None:
+    teacher = _teacher_of(args)
+    teaching = PromptedTeaching(teacher, types_of(teacher, args.samples))
+    folder = store_folder(args.store, teacher.provider, teacher.model)
+    count, missing = import_rationales(args.jsonl, args.samples, folder, teaching.first)
+    print(f"{folder.name}: {count} rationales imported; {missing} training samples have none and will be asked")
+
+
+def _teacher_of(args: argparse.Namespace) -> "PromptedTeacher":
+    teachers = load_config_file(args.config).teachers
+    if args.teacher not in teachers:
+        raise ConfigError(f"--teacher {args.teacher}: {args.config} has no such teacher (known: {', '.join(teachers)})")
+    teacher = teachers[args.teacher]
+    if isinstance(teacher, TemplateTeacher):
+        raise ConfigError(f"--teacher {args.teacher}: a template has no answers in the store; name another teacher")
+    return teacher
+
+
+def _shown(amount: Amount) -> str:
+    dollars = "unknown dollars" if amount.usd is None else f"${amount.usd:.4f}"
+    return f"{dollars}, {amount.tokens} tokens, {amount.requests} requests"
