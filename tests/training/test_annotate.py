@@ -23,7 +23,10 @@ from gmner.records import Record, Sample
 from gmner.run_folder import RunInfo, write_manifest
 
 PHOTOGRAPHS = ("astronaut.png", "coffee.png", "rocket.jpg", "camera.png", "chelsea.png", "retina.jpg")
-ANSWER = "<think>Two are seen.</think><answer>Anna|PER|[10,20,60,80]; Oslo|LOC|None; B|PER|[[1,2,30,40],[50,60,70,80]]</answer>"
+ANSWER = (
+    "<think>Two are seen.</think>"
+    "<answer>Anna|PER|[10,20,60,80]; Oslo|LOC|None; B|PER|[[1,2,30,40],[50,60,70,80]]</answer>"
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +120,7 @@ def test_entities_are_printed_as_json_with_boxes_of_the_picture_and_drawn(
         "--draw",
         str(drawing),
     ]
-    assert main(command) == 0
+    assert main([*command, "--draw", str(drawing)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [entity["mention"] for entity in found["entities"]] == ["Anna", "Oslo", "B"]
     expected = [10 * 600 / width, 20 * 400 / height, 60 * 600 / width, 80 * 400 / height]
