@@ -15,6 +15,7 @@ from gmner.files import atomic_path
 from gmner.generation.decode import Decoder
 from gmner.generation.load import load_decoder, prompt_of_run
 from gmner.images import open_image
+from gmner.predictions import to_original
 from gmner.records import Box, Record, Sample
 from gmner.run_folder import read_run
 
@@ -87,17 +88,10 @@ def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
     )
     output = decoder.decode_batch([sample])[0]
     parsed = parse_output(output.output)
-    frame = decoder.encoder.prompt.frame
-    records = [
-        Record(record.mention, record.type, _boxes(frame.to_original(record.boxes, size_wh)) if record.boxes else ())
-        for record in parsed.records
-    ]
-    problems = tuple(f"{problem.code}: {problem.detail}" for problem in parsed.problems)
+    prompt, found = decoder.encoder.prompt, list(parsed.problems)
+    records = [to_original(record, sample, prompt.frame, prompt.types, found) for record in parsed.records]
+    problems = tuple(f"{problem.code}: {problem.detail}" for problem in found)
     return Annotation(words, size_wh, tuple(records), parsed.reasoning, problems, output.output, output.finish_reason)
-
-
-def _boxes(array: Any) -> tuple[Box, ...]:
-    return tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in array)
 
 
 def draw_records(image: Image.Image, records: Sequence[Record]) -> Image.Image:

@@ -1,46 +1,25 @@
-"""The dev scores that choose the best epoch: the paper's metrics, counted in the original image's pixels."""
+"""The dev scores that choose the best epoch: those of the test set, on what the model answers for dev."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from gmner.answer import parse_output
+from gmner.config.run import ScoreSettings
 from gmner.frame import Frame
 from gmner.generation.decode import Output
-from gmner.metrics import TASKS, count_sample, task_scores, total
-from gmner.records import Box, Record, Sample
+from gmner.predictions import to_original
+from gmner.records import Sample
+from gmner.scoring import f1_scores
 from gmner.training.judge import Scorer
 
 
-def dev_scorer(score: Any, fine: bool, frame: Frame) -> Scorer:
-    """Return the scorer of a run: F1 in per cent by `score.iou`, of fine types where `fine` is set."""
+def dev_scorer(score: ScoreSettings, fine: bool, types: Sequence[str], frame: Frame) -> Scorer:
+    """Return the scorer of a run: F1 in per cent as `score` counts, of fine types where `fine` is set."""
 
     def scorer(samples: Sequence[Sample], outputs: Sequence[Output]) -> dict[str, float]:
-        counts = total(
-            count_sample(predicted_records(output.output, sample, frame), gold_records(sample, fine), score.iou)
+        predictions = [
+            [to_original(record, sample, frame, types, []) for record in parse_output(output.output).records]
             for sample, output in zip(samples, outputs, strict=True)
-        )
-        return {f"{task}_f1": 100 * task_scores(counts, task)["f1"] for task in TASKS}
+        ]
+        return f1_scores(samples, predictions, score, fine)
 
     return scorer
-
-
-def predicted_records(text: str, sample: Sample, frame: Frame) -> list[Record]:
-    """Return what a model's output says, its boxes in pixels of the original image."""
-    return [
-        Record(record.mention, record.type, _to_original(record.boxes, sample, frame))
-        for record in parse_output(text).records
-    ]
-
-
-def gold_records(sample: Sample, fine: bool) -> list[Record]:
-    """Return a sample's annotation as records."""
-    return [
-        Record(entity.mention, (entity.fine_type or entity.type) if fine else entity.type, entity.boxes)
-        for entity in sample.entities
-    ]
-
-
-def _to_original(boxes: Sequence[Box], sample: Sample, frame: Frame) -> tuple[Box, ...]:
-    if not boxes:
-        return ()
-    return tuple(tuple(box) for box in frame.to_original(boxes, sample.size_wh).tolist())

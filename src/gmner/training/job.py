@@ -51,4 +51,5 @@ def _scorer(settings: TrainStage, frame: Frame) -> Scorer | None:
         return None
     from gmner.training.devscore import dev_scorer
 
-    return dev_scorer(settings.score, settings.question.fine, frame)
+    question = settings.question
+    return dev_scorer(settings.score, question.fine, question.types, frame)
