@@ -4,6 +4,7 @@
 beside the CPU build of torch (transformers issues 43986 and 48558). Pictures need neither.
 """
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2_5_VLProce
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
-from gmner.errors import DataError
+from gmner.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from gmner.frame import Frame
+
+# What a backbone's image processor decides; the pixel limits are the frame's.
+_OF_BACKBONE = ("patch_size", "merge_size", "temporal_patch_size", "image_mean", "image_std")
 
 
 class ImageTextProcessor(Qwen2_5_VLProcessor):
@@ -44,14 +48,25 @@ class ImageTextProcessor(Qwen2_5_VLProcessor):
         return ["input_ids", "attention_mask", "pixel_values", "image_grid_thw", "mm_token_type_ids"]
 
 
-def image_processor_of(frame: "Frame", patch_size: int = 14, merge_size: int = 2) -> Qwen2VLImageProcessorPil:
-    """Return the image processor that resizes pictures into `frame`: its pixel limits and no others."""
-    return Qwen2VLImageProcessorPil(
+def image_processor_of(frame: "Frame", folder: Path | None = None) -> Qwen2VLImageProcessorPil:
+    """Return the image processor that resizes pictures into `frame`: its pixel limits and no others.
+
+    Patch size and colour normalisation are those of a backbone's `folder`, or Qwen2.5-VL's. Raises ConfigError
+    where the frame's factor is not the side of one visual token of the backbone.
+    """
+    told = folder / "preprocessor_config.json" if folder else None
+    config = json.loads(told.read_text(encoding="utf-8")) if told and told.exists() else {}
+    made = Qwen2VLImageProcessorPil(
         size={"shortest_edge": frame.min_pixels, "longest_edge": frame.max_pixels},
-        patch_size=patch_size,
-        merge_size=merge_size,
-        temporal_patch_size=2,
+        **{name: config[name] for name in _OF_BACKBONE if name in config},
     )
+    side = made.patch_size * made.merge_size
+    if side != frame.factor:
+        raise ConfigError(
+            f"frame.factor is {frame.factor}, but a visual token of {folder} is {side} pixels wide "
+            f"(patch {made.patch_size}, merged by {made.merge_size}); set frame.factor: {side}"
+        )
+    return made
 
 
 def load_processor(folder: Path | str, frame: "Frame") -> ImageTextProcessor:
@@ -69,4 +84,4 @@ def load_processor(folder: Path | str, frame: "Frame") -> ImageTextProcessor:
     text = template.read_text(encoding="utf-8") if template.exists() else tokenizer.chat_template
     if not text:
         raise DataError(f"{place}: no chat template in chat_template.jinja or tokenizer_config.json")
-    return ImageTextProcessor(image_processor_of(frame), tokenizer, chat_template=text)
+    return ImageTextProcessor(image_processor_of(frame, place), tokenizer, chat_template=text)
