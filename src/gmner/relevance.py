@@ -17,7 +17,11 @@ FETCHING = tuple(
     f"teachers.{name}" for name in ("asking", "batching", "failures", "gate", "journal", "ledger", "pricing", "store")
 )
 PROMPTING = tuple(f"teachers.{name}" for name in ("prompted", "prompting", "remote", "pictures"))
-PROVIDERS = {"openai": "teachers.openai_provider", "anthropic": "teachers.anthropic_provider"}
+PROVIDERS = {
+    "anthropic": "teachers.anthropic_provider",
+    "local": "teachers.local_provider",
+    "openai": "teachers.openai_provider",
+}
 
 
 def modules_aside(settings: Settings) -> frozenset[str]:
