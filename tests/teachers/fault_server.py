@@ -283,9 +283,10 @@ class FaultServer:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(batch["created"]))
             counts = {"processing": 0 if ended else count, "succeeded": count if ended else 0, "errored": 0,
                       "canceled": 0, "expired": 0}  # fmt: skip
+            results = f"{self.url}/v1/messages/batches/{batch['id']}/results"
             return {"id": batch["id"], "type": "message_batch", "created_at": stamp, "expires_at": stamp,
                     "processing_status": "ended" if ended else "in_progress", "request_counts": counts,
-                    "results_url": f"{self.url}/v1/messages/batches/{batch['id']}/results" if ended else None}  # fmt: skip
+                    "results_url": results if ended else None}  # fmt: skip
         return {"id": batch["id"], "object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": "f",
                 "completion_window": "24h", "created_at": int(batch["created"]), "metadata": batch["metadata"],
                 "status": "completed" if ended else "in_progress",

@@ -72,7 +72,7 @@ def check_ledger(tmp_path: Path, server: FaultServer, provider: str, budget: flo
 
 @pytest.mark.slow
 def test_2000_samples_30_percent_faults_three_kills(tmp_path: Path, picture: Path) -> None:
-    count, budget = 2000, 4.0
+    count, budget = 2000, 8.0
     write_samples(
         tmp_path / "samples.parquet", [make_sample(number, image_path=str(picture)) for number in range(count)]
     )

@@ -169,6 +169,9 @@ class Asker:
             if error.slow_down:
                 self._gate.slow_down(sent_at, error.wait_s)
             raise
+        except GmnerError as error:
+            self.stop(error)  # while this place is still held, so that nobody takes it
+            raise
 
     async def _reserve(self, attempt: str, bound: Amount) -> None:
         while True:

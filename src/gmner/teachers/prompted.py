@@ -1,12 +1,15 @@
 """Teachers that are asked in words: a gold-conditioned and a blind prompt, and what follows a refusal."""
 
+import functools
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gmner.config.teachers import AnthropicTeacher, LocalTeacher, OpenAITeacher
 from gmner.errors import ConfigError
+from gmner.files import sha256_of_file
 from gmner.records import Sample
 from gmner.teachers.acceptance import CODES, Refusal, judge
 from gmner.teachers.pictures import Picture, picture_of
@@ -95,7 +98,9 @@ class PromptedTeaching:
 def key_of(settings: PromptedTeacher, prompt_version: str, messages: Sequence[Message]) -> str:
     """Return the key of a conversation: of its texts, its pictures' bytes, and how it is asked."""
     parameters: dict[str, Any] = {"max_tokens": settings.max_tokens, "temperature": settings.temperature}
-    if not isinstance(settings, LocalTeacher):
+    if isinstance(settings, LocalTeacher):
+        parameters["manifest"] = _manifest_of(settings.model)
+    else:
         parameters["endpoint"] = settings.endpoint or settings.base_url
     if isinstance(settings, OpenAITeacher):
         parameters["detail"] = settings.detail
@@ -110,6 +115,13 @@ def key_of(settings: PromptedTeacher, prompt_version: str, messages: Sequence[Me
         prompt_version=prompt_version,
         content={"messages": content},
     )
+
+
+@functools.cache
+def _manifest_of(folder: str) -> str | None:
+    """Return the digest of a backbone's manifest: another model in the same folder is another teacher."""
+    path = Path(folder) / "manifest.json"
+    return sha256_of_file(path) if path.exists() else None
 
 
 def _way_of(sent: Any) -> list[Any]:
