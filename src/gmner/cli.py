@@ -12,6 +12,7 @@ from gmner.errors import GmnerError
 # command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
 COMMANDS = {
     "annotate": "find the entities of one picture and text with a trained run; JSON on standard output",
+    "api-outputs": "let a provider's model answer each sample of a split, without training",
     "backbone": "put a backbone into a folder: fetched from the hub, copied, or the one that ships here",
     "config": "check or show a configuration, or print its schema",
     "download": "fetch the annotations or pictures of a data set, resumable and checked",
