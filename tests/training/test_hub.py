@@ -177,3 +177,10 @@ def test_local_and_tiny_backbones_are_copied_with_what_they_say_of_themselves(ba
     tiny = ["backbone", "--settings", json.dumps({"name": "tiny", "backbone": {"kind": "tiny"}})]
     assert main([*tiny, "--tiny", str(backbone), "--out-dir", str(tmp_path / "tiny")]) == 0
     assert main([*tiny, "--tiny", str(tmp_path / "no"), "--out-dir", str(tmp_path / "tiny2")]) == 1
+
+
+def test_a_folder_of_something_else_is_left_alone(backbone: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("ten years")
+    with pytest.raises(DataError, match="holds files that are no backbone"):
+        fetch_hub(MODEL, REVISION, str(backbone), tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "ten years"

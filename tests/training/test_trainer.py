@@ -273,3 +273,20 @@ def test_a_loss_or_gradient_that_is_no_number_stops_with_step_and_rows(
     monkeypatch.setattr(RowTrainer, "_loss_on_cpu", broken)
     with pytest.raises(TrainingDiverged, match=rf"the {where} is nan at step 2 \(rows train/\d.*lower train\.learn"):
         train_adapter(make_job(), tmp_path / "work", tmp_path / "out")
+
+
+def test_a_logger_that_is_not_installed_is_named(
+    make_job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb" else find(name))
+    with pytest.raises(ConfigError, match="log_to is wandb, but the package wandb is not installed"):
+        train_adapter(make_job(log_to="wandb"), tmp_path / "work", tmp_path / "out")
+
+
+def test_tensorboard_gets_the_curves(make_job: Make, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train_adapter(make_job(log_to="tensorboard", epochs=1), tmp_path / "work", tmp_path / "out")
+    assert list((tmp_path / "work").rglob("events.out.tfevents.*"))

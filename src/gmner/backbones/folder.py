@@ -21,7 +21,14 @@ def check_backbone(folder: Path) -> None:
 
 
 def finish_backbone(partial: Path, out_dir: Path, about: dict[str, Any]) -> None:
-    """Move a gathered folder to `out_dir`, replacing what is there, and write its manifest last."""
+    """Move a gathered folder to `out_dir`, replacing the backbone that is there, and write its manifest last.
+
+    Raises DataError where `out_dir` holds something else.
+    """
+    if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / "config.json").exists():
+        raise DataError(
+            f"{out_dir}: holds files that are no backbone, which would be lost; remove them or choose another"
+        )
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     (partial / "manifest.json").unlink(missing_ok=True)
     if out_dir.exists():

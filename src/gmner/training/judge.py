@@ -84,6 +84,8 @@ def save_adapter(model: Any, folder: Path, base_name: str | None = None) -> None
     for path in folder.iterdir():
         if path.name not in ("adapter_model.safetensors", "adapter_config.json"):
             path.unlink()
+        else:
+            path.chmod(0o644)  # safetensors leaves its files to their owner alone
     if base_name is not None:
         rename_base(folder, base_name)
 

@@ -22,13 +22,13 @@ from gmner.generation.decode import Decoder
 from gmner.processor import load_processor
 from gmner.prompts import prompt_version
 from gmner.records import Sample
-from gmner.run_folder import RunInfo, write_manifest
+from gmner.run_folder import MANIFEST_FILE, RunInfo, write_manifest
 from gmner.training.callbacks import RunCallback, StopRequest, last_checkpoint
 from gmner.training.curves import curve_rows, write_curves
 from gmner.training.judge import EpochJudge, Scorer, adapter_folder, best_epoch, read_scores, rename_base, save_adapter
 from gmner.training.rows import TrainingRows, build_rows
 from gmner.training.sampler import EpochSampler
-from gmner.training.trainer import RowCollator, RowTrainer, lora_config, trainer_config
+from gmner.training.trainer import RowCollator, RowTrainer, check_logger, lora_config, trainer_config
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
 
     Raises KeyboardInterrupt after Ctrl-C, with a checkpoint kept; TrainingDiverged where the loss is no number.
     """
+    check_logger(job.train.log_to)
     _prepare_work(work_dir, job.identity)
     encoder = Encoder(load_processor(job.backbone_dir, job.prompt.frame), job.prompt)
     train = job.train
@@ -149,8 +150,8 @@ def _judge(
 def _write_run(
     job: TrainJob, rows: TrainingRows, trainer: RowTrainer, steps: int, work_dir: Path, out_dir: Path
 ) -> None:
-    shutil.rmtree(out_dir, ignore_errors=True)
-    out_dir.mkdir(parents=True)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / MANIFEST_FILE).unlink(missing_ok=True)
     dev_scores = read_scores(work_dir / "epochs")
     if job.train.select == "best":
         chosen = best_epoch(work_dir / "epochs")

@@ -1,5 +1,6 @@
 """TRL's SFTTrainer on rows that are tokenised already, with the checks that it does not make."""
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from gmner.encoding import Encoder, pad_rows
-from gmner.errors import GmnerError
+from gmner.errors import ConfigError, GmnerError
 from gmner.features import FeatureBank, as_encoder_outputs
 from gmner.training.rows import TrainingRows
 from gmner.training.sampler import EpochSampler
@@ -147,10 +148,19 @@ def lora_config(lora: Any, backbone: str) -> Any:
     )
 
 
+def check_logger(name: str) -> None:
+    """Raise ConfigError where the package that train.log_to names is not installed."""
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise ConfigError(
+            f"train.log_to is {name}, but the package {name} is not installed; pip install {name}, or set "
+            "train.log_to: none (curves.csv and curves.png are written in any case)"
+        )
+
+
 def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, workers: int) -> SFTConfig:
     """Return TRL's arguments for the settings `train`. Saving is left to the callbacks."""
     on_gpu = torch.cuda.is_available()
-    return SFTConfig(
+    config = SFTConfig(
         output_dir=output_dir,
         seed=seed,
         num_train_epochs=train.epochs,
@@ -181,3 +191,6 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, w
         save_total_limit=2,
         log_level="error",
     )
+    if config.n_gpu > 1:  # one process uses one GPU: SFTTrainer refuses DataParallel over all that it sees
+        config._n_gpu = 1
+    return config
