@@ -1,151 +1,152 @@
-"""GRBP: Gaussian risk-aware box perturbation (paper, section 3.2.2 and algorithm 1), over all boxes at once.
+"""Gaussian risk-aware box perturbation (GRBP; paper, section 3.2.2 and algorithm 1), over all boxes at once.
 
-Every box has random numbers of its own, a pure function of its key and the try's number (a counter-based
-generator: SplitMix64 over key and counter). So the same box is perturbed in the same way whatever stands beside
-it, in whatever order, on whatever machine.
+A box's noise is a pure function of the seed, its sample, the epoch, its place in the sample, the try and the side it
+moves: SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195) over a counter, made normal by the
+inverse of the normal distribution. So a box comes out the same whatever else is perturbed with it, and in any order.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from gmner.boxes import Boxes, as_boxes, box_iou_pairs
+from gmner.config.run import GrbpSettings
 
 Keys = NDArray[np.uint64]
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_DRAWS = 4  # shift of x and y, scale of width and height
+_DRAWS = 4  # a try: centre x and y, width and height
 
 
-@dataclass(frozen=True, slots=True)
-class Strengths:
-    """How far boxes are moved; the defaults are those of the configuration, which is their only home.
-
-    `beta` is the strength of the centre's shift in widths and heights, `gamma` that of the sides' scale factors.
-    `gaussian` says what a strength means: 'paper', the standard deviation; 'release', the bound of a Gaussian with
-    standard deviation strength / sqrt(3) that is clipped to it (the authors' code).
-    """
-
-    beta: float
-    gamma: float
-    gaussian: Literal["release", "paper"]
-    iou_guard: float
-    tries: int
-    scale_bounds: tuple[float, float]
-    min_side: float
-    small_side: float
-    small_factor: float
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Perturbed:
     """What became of N boxes.
 
-    `boxes` (N, 4) are whole numbers; `iou` (N,) is their overlap with the originals; `tries` (N,) counts the draws;
-    `fallback` (N,) marks those where no draw passed the guard and the (rounded) original was kept.
+    `boxes` (N, 4) are whole numbers of the frame the boxes came in, each inside its image with sides of at least
+    one; `original` (N, 4) are the unperturbed boxes, likewise rounded; `iou` (N,) is between the two; `tries` (N,)
+    counts the draws, 0 where nothing was to be drawn; `fallback` (N,) marks boxes that no draw was good enough for.
     """
 
     boxes: Boxes
+    original: Boxes
     iou: NDArray[np.float64]
-    tries: NDArray[np.int64]
+    tries: NDArray[np.int32]
     fallback: NDArray[np.bool_]
 
 
-def box_keys(seed: int, sample_ids: Sequence[str], epochs: ArrayLike, entities: ArrayLike, numbers: ArrayLike) -> Keys:
-    """Return a 64-bit key a box from the run's seed, its sample, epoch, entity and number within the entity.
+def sample_key(sample_id: str) -> int:
+    """Return a 64-bit number that stands for a sample, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(sample_id.encode("utf-8"), digest_size=8).digest(), "little")
 
-    All arguments but `seed` have one item a box; `epochs`, `entities` and `numbers` are integers.
+
+def keys_of(sample_ids: Sequence[str]) -> Keys:
+    """Return `sample_key` of each sample, (N,)."""
+    return np.array([sample_key(sample_id) for sample_id in sample_ids], dtype=np.uint64)
+
+
+def row_keys(seed: int, samples: ArrayLike, epoch: int, entities: ArrayLike, boxes: ArrayLike) -> Keys:
+    """Return the key of each box's noise, (N,).
+
+    `samples` (N,) are from `sample_key`; `entities` (N,) is the entity's place in its sample, `boxes` (N,) the box's
+    place in its entity.
     """
-    hashes = {name: int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) for name in set(sample_ids)}
-    keys = np.array([hashes[name] for name in sample_ids], dtype=np.uint64)
-    keys = _mix(keys ^ _mix(np.full(len(keys), seed, dtype=np.uint64)))
-    for part in (epochs, entities, numbers):
-        keys = _mix(keys ^ (np.asarray(part).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
-    return keys
+    key = np.array(samples, dtype=np.uint64, ndmin=1)
+    for part in ([seed % 2**64], [epoch], entities, boxes):
+        key = _mix(key ^ _mix(np.array(part, dtype=np.uint64, ndmin=1) + _GOLDEN))
+    return key
 
 
-def _mix(values: Keys) -> Keys:
-    """Scramble 64-bit numbers (the finaliser of SplitMix64, Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        values = values + _GOLDEN
-        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+def round_boxes(boxes: ArrayLike, sizes_wh: ArrayLike) -> Boxes:
+    """Return boxes as whole numbers inside their images, with sides of at least one.
+
+    `sizes_wh` is (N, 2), in the boxes' own frame: whole numbers, at least 1.
+    """
+    array = as_boxes(boxes)
+    limit = np.broadcast_to(np.asarray(sizes_wh, dtype=np.float64), (len(array), 2))
+    low, high = np.minimum(array[:, :2], array[:, 2:]), np.maximum(array[:, :2], array[:, 2:])
+    first = np.clip(np.rint(low), 0, limit - 1)
+    return np.concatenate([first, np.clip(np.rint(high), first + 1, limit)], axis=1)
 
 
-def _gaussians(keys: Keys, attempt: int) -> NDArray[np.float64]:
-    """Return (N, 4) standard normal numbers for draw `attempt` of each key."""
-    counters = np.arange(1, _DRAWS + 1, dtype=np.uint64) + np.uint64(attempt * _DRAWS)
-    with np.errstate(over="ignore"):
-        bits = _mix(keys[:, None] ^ (counters * _GOLDEN)[None, :])
+def perturb_boxes(boxes: ArrayLike, sizes_wh: ArrayLike, keys: Keys, settings: GrbpSettings) -> Perturbed:
+    """Perturb N boxes, each with the noise of its key.
+
+    `boxes` (N, 4) and `sizes_wh` (N, 2) are in the model's frame. The centre moves by Gaussian noise of strength
+    `beta` times the box's width and height; width and height are multiplied by one plus noise of strength `gamma`,
+    within `scale_bounds`. Small boxes have both strengths times `small_factor`. A draw is taken where the rounded,
+    clipped box has an IoU of at least `iou_guard` with the original; after `tries` draws the original is.
+    """
+    original = round_boxes(boxes, sizes_wh)
+    count = len(original)
+    limits = np.broadcast_to(np.asarray(sizes_wh, dtype=np.float64), (count, 2))
+    result = original.copy()
+    iou = np.ones(count)
+    tries = np.zeros(count, dtype=np.int32)
+    if not settings.enabled or settings.beta == settings.gamma == 0:
+        return Perturbed(result, original, iou, tries, np.zeros(count, dtype=np.bool_))
+    left = np.arange(count)
+    for attempt in range(settings.tries):
+        if not len(left):
+            break
+        kept = original[left]
+        drawn = _draw(kept, limits[left], keys[left], attempt, settings)
+        found = box_iou_pairs(drawn, kept)
+        good = (found >= settings.iou_guard) & _is_large_enough(drawn, kept, settings.min_side)
+        result[left[good]], iou[left[good]] = drawn[good], found[good]
+        tries[left] = attempt + 1
+        left = left[~good]
+    fallback = np.zeros(count, dtype=np.bool_)
+    fallback[left] = True
+    return Perturbed(result, original, iou, tries, fallback)
+
+
+def gaussian_noise(keys: Keys, attempt: int, draws: int = _DRAWS) -> NDArray[np.float64]:
+    """Return standard normal numbers, (N, draws): those of the given try of each key."""
+    counters = np.arange(attempt * draws + 1, (attempt + 1) * draws + 1, dtype=np.uint64)
+    bits = _mix(keys[:, None] + counters * _GOLDEN)
+    # The middle of one of 2^53 equal parts of (0, 1): never 0 or 1, where the inverse is infinite.
     uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     return np.asarray(ndtri(uniform), dtype=np.float64)
 
 
-def perturb_boxes(boxes: ArrayLike, sizes_wh: ArrayLike, keys: Keys, strengths: Strengths) -> Perturbed:
-    """Perturb N boxes within their images.
+def scaled_noise(noise: NDArray[np.float64], strength: ArrayLike, gaussian: str) -> NDArray[np.float64]:
+    """Return standard normal noise (N, K) with a strength a row (N, 1).
 
-    `boxes` is (N, 4) xyxy and `sizes_wh` (N, 2), both in the coordinates of the model; `keys` (N,) comes from
-    `box_keys`. A result that is no fallback has an IoU of at least `iou_guard` with its original, after rounding;
-    every result lies inside its image and has sides of at least one.
+    `paper`: the strength is the standard deviation. `release`, as in the authors' code: the strength divided by the
+    root of 3 is, and the noise is clipped to the strength on either side.
     """
-    original = as_boxes(boxes)
-    sizes = np.asarray(sizes_wh, dtype=np.float64).reshape(len(original), 2)
-    result = _whole(original, sizes)
-    tries = np.full(len(original), strengths.tries, dtype=np.int64)
-    fallback = np.ones(len(original), dtype=bool)
-    shift, scale = _strengths_of(original, strengths)
-    for attempt in range(strengths.tries):
-        pending = np.flatnonzero(fallback)
-        if not len(pending):
-            break
-        noise = _gaussians(keys[pending], attempt)
-        drawn = _draw(original[pending], sizes[pending], shift[pending], scale[pending], noise, strengths)
-        passed = box_iou_pairs(drawn, original[pending]) >= strengths.iou_guard
-        accepted = pending[passed]
-        result[accepted], tries[accepted], fallback[accepted] = drawn[passed], attempt + 1, False
-    return Perturbed(result, box_iou_pairs(result, original), tries, fallback)
+    if gaussian == "paper":
+        return noise * np.asarray(strength)
+    return np.clip(noise / math.sqrt(3.0), -1.0, 1.0) * np.asarray(strength)
 
 
-def keep_boxes(boxes: ArrayLike, sizes_wh: ArrayLike) -> Perturbed:
-    """Return N boxes as they are, rounded: the targets of a run without perturbation."""
-    original = as_boxes(boxes)
-    result = _whole(original, np.asarray(sizes_wh, dtype=np.float64).reshape(len(original), 2))
-    count = len(original)
-    return Perturbed(result, box_iou_pairs(result, original), np.zeros(count, np.int64), np.zeros(count, bool))
-
-
-def _strengths_of(boxes: Boxes, strengths: Strengths) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _draw(boxes: Boxes, limits: Boxes, keys: Keys, attempt: int, settings: GrbpSettings) -> Boxes:
+    """Return one draw for each box, rounded and inside its image."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    factor = np.where((sides < strengths.small_side).all(axis=1), strengths.small_factor, 1.0)
-    return strengths.beta * factor, strengths.gamma * factor
+    small = (sides < settings.small_side).all(axis=1, keepdims=True)
+    factor = np.where(small, settings.small_factor, 1.0)
+    noise = gaussian_noise(keys, attempt)
+    shift = scaled_noise(noise[:, :2], factor * settings.beta, settings.gaussian)
+    scale = 1.0 + scaled_noise(noise[:, 2:], factor * settings.gamma, settings.gaussian)
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + shift * sides
+    least = np.minimum(settings.min_side, sides)
+    half = np.maximum(sides * np.clip(scale, *settings.scale_bounds), least) / 2
+    return round_boxes(np.concatenate([centre - half, centre + half], axis=1), limits)
 
 
-def _draw(
-    boxes: Boxes,
-    sizes: NDArray[np.float64],
-    shift: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    noise: NDArray[np.float64],
-    strengths: Strengths,
-) -> Boxes:
-    deviations = np.stack([shift, shift, scale, scale], axis=1)
-    if strengths.gaussian == "release":
-        noise = np.clip(noise / np.sqrt(3.0), -1.0, 1.0)
-    noise = noise * deviations
-    sides = boxes[:, 2:] - boxes[:, :2]
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 + noise[:, :2] * sides
-    sides = np.maximum(sides * np.clip(1.0 + noise[:, 2:], *strengths.scale_bounds), strengths.min_side)
-    return _whole(np.concatenate([centres - sides / 2, centres + sides / 2], axis=1), sizes)
+def _is_large_enough(drawn: Boxes, original: Boxes, min_side: float) -> NDArray[np.bool_]:
+    """Say which boxes have sides of `min_side`, or of their original where that is smaller."""
+    least = np.minimum(min_side, original[:, 2:] - original[:, :2])
+    return np.asarray((drawn[:, 2:] - drawn[:, :2] >= least).all(axis=1))
 
 
-def _whole(boxes: Boxes, sizes: NDArray[np.float64]) -> Boxes:
-    """Round boxes to whole numbers inside their images, with sides of at least one."""
-    limit = np.floor(sizes)
-    low = np.clip(np.rint(boxes[:, :2]), 0, limit - 1)
-    high = np.minimum(np.maximum(np.rint(boxes[:, 2:]), low + 1), limit)
-    return np.concatenate([low, high], axis=1)
+def _mix(value: Keys) -> Keys:
+    """Return SplitMix64's finaliser: every bit of the input changes half of the output's."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))

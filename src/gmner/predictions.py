@@ -1,84 +1,99 @@
-"""Predictions: outputs parsed, with boxes back in pixels of the original picture."""
+"""The stage `predictions`: from raw outputs to entities, with their boxes in pixels of the original images."""
 
-import logging
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gmner.answer import UNREADABLE_BOX, ParsedOutput, Problem, parse_output
+from gmner.answer import PROBLEMS as ANSWER_PROBLEMS
+from gmner.answer import parse_output
 from gmner.config.stages import PredictionsStage
 from gmner.errors import DataError
 from gmner.frame import Frame
-from gmner.records import Box, Record, Sample
+from gmner.records import Record, Sample
 from gmner.schemas import OUTPUTS, PREDICTIONS, read_samples, read_table, write_table
 
-log = logging.getLogger(__name__)
+PROBLEMS = {
+    **ANSWER_PROBLEMS,
+    "no_output": "the model was not asked, or gave nothing back",
+    "truncated": "the model was stopped at the limit of its output",
+    "unknown_type": "a type that is not one of those asked for; kept as it is",
+    "outside_image": "a box lies outside the image; clipped to it",
+}
+"""What a row of predictions reports: code to meaning."""
+
+OUTSIDE_SLACK = 0.01
+"""Share of a side by which a box may leave the image before that is reported."""
 
 
-def make_predictions(stage: PredictionsStage, samples_path: Path, outputs_path: Path, split: str, out: Path) -> None:
-    """Write a row of PREDICTIONS for every sample of the split, in the order of the samples.
+def make_predictions(
+    stage: PredictionsStage, samples_path: Path, outputs_path: Path, split: str, out: Path
+) -> dict[str, int]:
+    """Write the table of predictions of a split, one row a sample in their order; return how often each problem came.
 
-    Raises DataError for outputs of samples that are not in the split, or two outputs of one sample.
+    A sample without an output has a row that says so. Raises DataError for an output of no sample of the split, and
+    for a sample with two.
     """
     samples = read_samples(samples_path, split)
-    outputs = _outputs(outputs_path, samples, split)
+    if not samples:
+        raise DataError(f"{samples_path}: no sample of the split '{split}'; name another with --split")
+    outputs = _read_outputs(outputs_path, samples, split)
     frame = Frame(**stage.frame.model_dump())
-    rows = [prediction_row(sample, outputs.get(sample.sample_id), frame, stage.types) for sample in samples]
-    problems = Counter(problem["code"] for row in rows for problem in row["problems"])
-    write_table(out, rows, PREDICTIONS, {"split": split})
-    found = ", ".join(f"{code} {count}" for code, count in sorted(problems.items())) or "none"
-    log.info("predictions: %d samples, problems: %s", len(rows), found)
+    types = frozenset(stage.types)
+    rows = [predict_sample(sample, outputs.get(sample.sample_id), frame, types) for sample in samples]
+    codes = Counter(problem["code"] for row in rows for problem in row["problems"])
+    counts = dict(sorted(codes.items()))
+    metadata = {"split": split, "samples": str(len(rows)), "problems": json.dumps(counts)}
+    write_table(out, rows, PREDICTIONS, metadata)
+    return counts
 
 
-def _outputs(path: Path, samples: Sequence[Sample], split: str) -> dict[str, dict[str, Any]]:
-    rows = read_table(path, OUTPUTS).to_pylist()
-    outputs = {row["sample_id"]: row for row in rows}
-    if len(outputs) != len(rows):
-        twice = [name for name, count in Counter(row["sample_id"] for row in rows).items() if count > 1]
-        raise DataError(f"{path}: {len(twice)} samples have several outputs, first {twice[0]}; expected one each")
-    unknown = sorted(set(outputs) - {sample.sample_id for sample in samples})
+def _read_outputs(path: Path, samples: Sequence[Sample], split: str) -> dict[str, Mapping[str, Any]]:
+    table = read_table(path, OUTPUTS).to_pylist()
+    outputs = {row["sample_id"]: row for row in table}
+    if len(outputs) != len(table):
+        twice = next(name for name, count in Counter(row["sample_id"] for row in table).items() if count > 1)
+        raise DataError(f"{path}: sample '{twice}' has more than one output; run the generate stage again")
+    unknown = sorted(outputs.keys() - {sample.sample_id for sample in samples})
     if unknown:
         raise DataError(
-            f"{path}: {len(unknown)} outputs are of samples that are not in the {split} split, first {unknown[0]}; "
-            "run the generate stage again on these samples"
+            f"{path}: {len(unknown)} outputs belong to no sample of the split '{split}', for instance '{unknown[0]}'; "
+            "the tables come from different data: run the generate stage again, or name another --split"
         )
     return outputs
 
 
-def prediction_row(sample: Sample, output: dict[str, Any] | None, frame: Frame, types: Sequence[str]) -> dict[str, Any]:
-    """Return a sample's row of PREDICTIONS; `output` is its row of OUTPUTS or None where there is none."""
+def predict_sample(
+    sample: Sample, output: Mapping[str, Any] | None, frame: Frame, types: frozenset[str]
+) -> dict[str, Any]:
+    """Return a row of PREDICTIONS from a row of OUTPUTS, or from None where there is none."""
     if output is None:
-        parsed = ParsedOutput(None, (), (Problem("no_output", "the sample has no output"),))
-    else:
-        parsed = parse_output(output["output"])
-    problems = list(parsed.problems)
-    if output is not None and output["finish_reason"] == "length":
-        problems.append(Problem("truncated", f"stopped after {output['output_tokens']} tokens"))
-    records = [to_original(record, sample, frame, types, problems) for record in parsed.records]
+        problem = {"code": "no_output", "detail": PROBLEMS["no_output"]}
+        return {"sample_id": sample.sample_id, "reasoning": None, "entities": [], "problems": [problem]}
+    parsed = parse_output(output["output"])
+    problems = [{"code": problem.code, "detail": problem.detail} for problem in parsed.problems]
+    if output["finish_reason"] == "length":
+        problems.append({"code": "truncated", "detail": f"after {output['output_tokens']} tokens"})
+    entities = []
+    for record in parsed.records:
+        if record.type and record.type not in types:
+            problems.append({"code": "unknown_type", "detail": f"{record.mention}|{record.type}"[:80]})
+        if _leaves_image(record, frame, sample):
+            problems.append({"code": "outside_image", "detail": record.mention[:80]})
+        boxes = frame.to_original(record.boxes, sample.size_wh).tolist() if record.boxes else []
+        entities.append({"mention": record.mention, "type": record.type, "boxes": boxes})
     return {
         "sample_id": sample.sample_id,
         "reasoning": parsed.reasoning,
-        "entities": [
-            {"mention": one.mention, "type": one.type, "boxes": [list(box) for box in one.boxes]} for one in records
-        ],
-        "problems": [{"code": problem.code, "detail": problem.detail} for problem in problems],
+        "entities": entities,
+        "problems": problems,
     }
 
 
-def to_original(record: Record, sample: Sample, frame: Frame, types: Sequence[str], problems: list[Problem]) -> Record:
-    """Return a parsed record with boxes in pixels of the original picture and its type spelled as in `types`.
-
-    A type that is none of `types` is kept as it was written and noted in `problems`.
-    """
-    kind = {known.lower(): known for known in types}.get(record.type.lower(), record.type)
-    if kind not in types:
-        problems.append(Problem("unknown_type", record.type[:60]))
-    boxes: tuple[Box, ...] = ()
-    if record.boxes:
-        mapped = frame.to_original(record.boxes, sample.size_wh).tolist()
-        boxes = tuple(
-            UNREADABLE_BOX if box == UNREADABLE_BOX else (new[0], new[1], new[2], new[3])
-            for box, new in zip(record.boxes, mapped, strict=True)
-        )
-    return Record(record.mention, kind, boxes)
+def _leaves_image(record: Record, frame: Frame, sample: Sample) -> bool:
+    if not record.boxes:
+        return False
+    width, height = frame.coordinate_size(sample.size_wh)
+    x, y = width * OUTSIDE_SLACK, height * OUTSIDE_SLACK
+    return any(x1 < -x or y1 < -y or x2 > width + x or y2 > height + y for x1, y1, x2, y2 in record.boxes)

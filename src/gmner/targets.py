@@ -1,158 +1,217 @@
-"""Targets: what the model learns to write for each train sample, with boxes perturbed anew for each epoch."""
+"""The stage `targets`: from samples and rationales to the completions to learn, one a sample and epoch."""
 
-import logging
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from gmner.answer import render_answer
+from gmner.answer import clean_reasoning, render_answer
 from gmner.boxes import Boxes
-from gmner.config.run import GrbpSettings
 from gmner.config.stages import TargetsStage
 from gmner.errors import DataError
 from gmner.frame import Frame
-from gmner.perturb import Perturbed, Strengths, box_keys, keep_boxes, perturb_boxes
-from gmner.records import Record, Sample
-from gmner.schemas import RATIONALES, TARGETS, read_samples, read_table, write_table
+from gmner.perturb import Keys, Perturbed, keys_of, perturb_boxes, row_keys
+from gmner.records import Box, Entity, Record, Sample
+from gmner.schemas import BOX, BOXES, RATIONALES, TARGETS, read_samples, read_table, write_table
 
-log = logging.getLogger(__name__)
+SPLIT = "train"
 
 
-@dataclass(frozen=True, slots=True)
-class _Flat:
-    """All boxes of all samples one after the other, in the model's coordinates, and where they belong."""
+@dataclass(frozen=True)
+class Regions:
+    """All boxes of many samples, one after the other, in the model's frame.
 
-    boxes: Boxes  # (N, 4)
-    sizes_wh: np.ndarray  # (N, 2) of the coordinate system
-    sample_ids: list[str]  # N
-    entities: np.ndarray  # (N,) index of the entity within its sample
-    numbers: np.ndarray  # (N,) index of the box within its entity
-    starts: np.ndarray  # (samples + 1,) offsets of each sample's boxes
+    `boxes` (N, 4) and `sizes_wh` (N, 2) are in that frame; `keys` (N,), `entities` (N,) and `places` (N,) say whose
+    they are; the boxes of sample i are those from `offsets[i]` to `offsets[i + 1]`.
+    """
+
+    boxes: Boxes
+    sizes_wh: NDArray[np.int64]
+    keys: Keys
+    entities: NDArray[np.int64]
+    places: NDArray[np.int64]
+    offsets: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """What is to be said before each answer (None: nothing), and what became of refused rationales."""
+
+    samples: list[Sample]
+    texts: list[str | None]
+    refused: int
+    dropped: list[str]
 
 
 def make_targets(stage: TargetsStage, samples_path: Path, rationales_path: Path | None, seed: int, out: Path) -> None:
-    """Write the targets of the train split.
+    """Write the table of targets of one run and seed.
 
-    Raises DataError where the rationales do not cover the split. Every sample that is left out is counted in the
-    table's own metadata.
+    `rationales_path` is needed where the run reasons, else ignored. Raises DataError where there is nothing to train
+    on, or where a sample has no rationale.
     """
-    samples = read_samples(samples_path, "train")
+    samples = read_samples(samples_path, SPLIT)
     if not samples:
-        raise DataError(f"{samples_path}: no sample in the train split; nothing can be learned from it")
-    reasoning = _reasoning(stage, samples, rationales_path)
-    kept = [sample for sample in samples if sample.sample_id in reasoning]
-    rows = target_rows(kept, reasoning, stage, seed)
-    counts = _counts(samples, kept, reasoning, rows, stage)
-    write_table(out, rows, TARGETS, {key: str(value) for key, value in counts.items()})
-    log.info("targets: %s", ", ".join(f"{key} {value}" for key, value in counts.items()))
-
-
-def _reasoning(stage: TargetsStage, samples: Sequence[Sample], path: Path | None) -> dict[str, str | None]:
-    """Return the reasoning of each sample that is kept; None for one that is learned without."""
+        raise DataError(f"{samples_path}: no sample of the split '{SPLIT}'; there is nothing to train on")
     if not stage.cot:
-        return {sample.sample_id: None for sample in samples}
-    if path is None:
-        raise DataError("the run reasons (cot: true) but no rationales were given; name them by --rationales")
-    table = read_table(path, RATIONALES, ["sample_id", "text", "accepted"]).to_pydict()
-    texts = dict(zip(table["sample_id"], zip(table["text"], table["accepted"], strict=True), strict=True))
-    missing = [sample.sample_id for sample in samples if sample.sample_id not in texts]
+        reasoning = Reasoning(samples, [None] * len(samples), 0, [])
+    elif rationales_path is None:
+        raise DataError("the run reasons (cot: true) but no rationales were given; pass --rationales with their table")
+    else:
+        reasoning = read_reasoning(samples, rationales_path, stage.when_refused)
+    table, metadata = build_targets(stage, reasoning, seed)
+    write_table(out, table, TARGETS, metadata)
+
+
+def read_reasoning(samples: Sequence[Sample], path: Path, when_refused: str) -> Reasoning:
+    """Return the reasoning of each sample; a refused one is left out, written by rule, or drops its sample."""
+    table = read_table(path, RATIONALES, columns=["sample_id", "text", "accepted"])
+    ids, texts, accepted = (table.column(name).to_pylist() for name in ("sample_id", "text", "accepted"))
+    rows = {name: (text, good) for name, text, good in zip(ids, texts, accepted, strict=True)}
+    if len(rows) != len(ids):
+        twice = sorted({name for name in ids if ids.count(name) > 1})[:1]
+        raise DataError(f"{path}: sample '{twice[0]}' has more than one rationale; run the rationales stage again")
+    missing = [sample.sample_id for sample in samples if sample.sample_id not in rows]
     if missing:
         raise DataError(
-            f"{path}: no row for {len(missing)} of {len(samples)} train samples, first {', '.join(missing[:3])}; "
-            "run the rationales stage again"
+            f"{path}: {len(missing)} of {len(samples)} training samples have no rationale, for instance "
+            f"'{missing[0]}'; the tables come from different data: run the rationales stage again"
         )
-    found: dict[str, str | None] = {}
+    found = Reasoning([], [], sum(not rows[sample.sample_id][1] for sample in samples), [])
     for sample in samples:
-        text, accepted = texts[sample.sample_id]
-        # Where a refused rationale is replaced by a template's, the rationales stage has written that as the text.
-        if accepted or stage.when_refused == "template":
-            found[sample.sample_id] = text
-        elif stage.when_refused == "no_reasoning":
-            found[sample.sample_id] = None
+        text, good = rows[sample.sample_id]
+        if good and not (text or "").strip():
+            raise DataError(f"{path}: the accepted rationale of '{sample.sample_id}' is empty; run its stage again")
+        if not good and when_refused == "drop":
+            found.dropped.append(sample.sample_id)
+            continue
+        found.samples.append(sample)
+        found.texts.append(text if good else _instead(sample, text, when_refused))
+    if not found.samples:
+        raise DataError(f"{path}: every rationale was refused and when_refused is drop; nothing is left to train on")
     return found
 
 
-def target_rows(
-    samples: Sequence[Sample], reasoning: dict[str, str | None], stage: TargetsStage, seed: int
-) -> list[dict[str, Any]]:
-    """Return the rows of TARGETS for `samples`, ordered by epoch and then as the samples are."""
-    flat = _flatten(samples, Frame(**stage.frame.model_dump()))
-    return [
-        row
-        for epoch in range(stage.epochs)
-        for row in _rows_of_epoch(samples, reasoning, flat, _perturb(flat, epoch, seed, stage.grbp), epoch)
-    ]
+def _instead(sample: Sample, text: str | None, when_refused: str) -> str | None:
+    if when_refused == "no_reasoning":
+        return None
+    if text is not None:  # the rationales stage has written it
+        return text
+    from gmner.teachers.template import write_rationale
+
+    return write_rationale(sample, "evidence")
 
 
-def _flatten(samples: Sequence[Sample], frame: Frame) -> _Flat:
-    boxes, sizes, ids, entities, numbers, starts = [], [], [], [], [], [0]
-    for sample in samples:
-        mine = [
-            (box, index, number)
-            for index, entity in enumerate(sample.entities)
-            for number, box in enumerate(entity.boxes)
+def build_targets(stage: TargetsStage, reasoning: Reasoning, seed: int) -> tuple[pa.Table, dict[str, str]]:
+    """Return the table, by epoch and within it in the order of the samples, and the counts that go with it."""
+    samples = reasoning.samples
+    regions = regions_of(samples, Frame(**stage.frame.model_dump()))
+    texts = [None if text is None else clean_reasoning(text) for text in reasoning.texts]
+    epochs, tables = [], []
+    for epoch in range(stage.epochs):
+        keys = row_keys(seed, regions.keys, epoch, regions.entities, regions.places)
+        perturbed = perturb_boxes(regions.boxes, regions.sizes_wh, keys, stage.grbp)
+        completions = _completions(samples, texts, perturbed.boxes, stage.fine)
+        epochs.append(perturbed)
+        tables.append(_epoch_table(samples, texts, epoch, completions, perturbed, regions.offsets))
+    return pa.concat_tables(tables), _counts(stage, reasoning, seed, epochs)
+
+
+def regions_of(samples: Sequence[Sample], frame: Frame) -> Regions:
+    """Return all boxes of the samples in the model's frame."""
+    rows: list[tuple[int, int, int]] = []
+    boxes: list[Box] = []
+    offsets = [0]
+    for number, sample in enumerate(samples):
+        for place, entity in enumerate(sample.entities):
+            rows += [(number, place, box) for box in range(len(entity.boxes))]
+            boxes += entity.boxes
+        offsets.append(len(rows))
+    owner, entities, places = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    sizes = np.array([_coordinate_size(sample, frame) for sample in samples], dtype=np.int64)
+    originals = np.array([sample.size_wh for sample in samples], dtype=np.float64)
+    factors = np.tile((sizes / np.maximum(originals, 1))[owner], 2)
+    array = np.array(boxes, dtype=np.float64).reshape(-1, 4) * factors
+    keys = keys_of([sample.sample_id for sample in samples])[owner]
+    return Regions(array, sizes[owner], keys, entities, places, np.array(offsets, dtype=np.int32))
+
+
+def _coordinate_size(sample: Sample, frame: Frame) -> tuple[int, int]:
+    if not any(entity.boxes for entity in sample.entities):
+        return 1, 1
+    try:
+        return frame.coordinate_size(sample.size_wh)
+    except DataError as error:
+        raise DataError(f"sample '{sample.sample_id}': {error}") from error
+
+
+def _completions(samples: Sequence[Sample], texts: Sequence[str | None], boxes: Boxes, fine: bool) -> Iterable[str]:
+    rows = iter(boxes.astype(np.int64).tolist())
+    for sample, text in zip(samples, texts, strict=True):
+        records = [
+            Record(entity.mention, label_of(entity, fine), tuple(next(rows) for _ in entity.boxes))
+            for entity in sample.entities
         ]
-        starts.append(starts[-1] + len(mine))
-        if not mine:
-            continue
-        boxes.append(frame.to_model([box for box, _, _ in mine], sample.size_wh))
-        sizes += [frame.coordinate_size(sample.size_wh)] * len(mine)
-        ids += [sample.sample_id] * len(mine)
-        entities += [index for _, index, _ in mine]
-        numbers += [number for _, _, number in mine]
-    stacked = np.concatenate(boxes) if boxes else np.zeros((0, 4))
-    return _Flat(
-        stacked, np.array(sizes, float).reshape(-1, 2), ids, np.array(entities), np.array(numbers), np.array(starts)
-    )
+        yield render_answer(records, text)
 
 
-def _perturb(flat: _Flat, epoch: int, seed: int, grbp: GrbpSettings) -> Perturbed:
-    if not grbp.enabled:
-        return keep_boxes(flat.boxes, flat.sizes_wh)
-    keys = box_keys(seed, flat.sample_ids, np.full(len(flat.boxes), epoch), flat.entities, flat.numbers)
-    return perturb_boxes(flat.boxes, flat.sizes_wh, keys, Strengths(**grbp.model_dump(exclude={"enabled"})))
+def label_of(entity: Entity, fine: bool) -> str:
+    """Return the type that is scored: the fine one where `fine` is set and the data set knows it."""
+    return entity.fine_type if fine and entity.fine_type is not None else entity.type
 
 
-def _rows_of_epoch(
-    samples: Sequence[Sample], reasoning: dict[str, str | None], flat: _Flat, done: Perturbed, epoch: int
-) -> Iterator[dict[str, Any]]:
-    original, boxes = flat.boxes.tolist(), done.boxes.tolist()
-    iou, tries, fallback = done.iou.tolist(), done.tries.tolist(), done.fallback.tolist()
-    for sample, start, end in zip(samples, flat.starts[:-1].tolist(), flat.starts[1:].tolist(), strict=True):
-        mine, records = iter(boxes[start:end]), []
-        for entity in sample.entities:
-            moved = tuple(tuple(next(mine)) for _ in entity.boxes)
-            records.append(Record(entity.mention, entity.type, moved))
-        thought = reasoning[sample.sample_id]
-        yield {
-            "sample_id": sample.sample_id,
-            "epoch": epoch,
-            "completion": render_answer(records, thought),
-            "reasoning": thought is not None,
-            "original_boxes": original[start:end],
-            "boxes": boxes[start:end],
-            "iou": iou[start:end],
-            "tries": tries[start:end],
-            "fallback": fallback[start:end],
-        }
-
-
-def _counts(
+def _epoch_table(
     samples: Sequence[Sample],
-    kept: Sequence[Sample],
-    reasoning: dict[str, str | None],
-    rows: Sequence[dict[str, Any]],
-    stage: TargetsStage,
-) -> dict[str, int | str]:
-    return {
+    texts: Sequence[str | None],
+    epoch: int,
+    completions: Iterable[str],
+    perturbed: Perturbed,
+    offsets: NDArray[np.int32],
+) -> pa.Table:
+    ends = pa.array(offsets)
+
+    def lists(values: pa.Array, kind: pa.DataType) -> pa.Array:
+        return pa.ListArray.from_arrays(ends, values).cast(kind)
+
+    def boxes(values: Boxes) -> pa.Array:
+        return lists(pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 4).cast(BOX), BOXES)
+
+    columns = {
+        "sample_id": pa.array([sample.sample_id for sample in samples]),
+        "epoch": pa.array(np.full(len(samples), epoch, dtype=np.int32)),
+        "completion": pa.array(list(completions)),
+        "reasoning": pa.array([text is not None for text in texts]),
+        "original_boxes": boxes(perturbed.original),
+        "boxes": boxes(perturbed.boxes),
+        "iou": lists(pa.array(perturbed.iou), pa.list_(pa.float64())),
+        "tries": lists(pa.array(perturbed.tries), pa.list_(pa.int32())),
+        "fallback": lists(pa.array(perturbed.fallback), pa.list_(pa.bool_())),
+    }
+    return pa.Table.from_arrays([columns[name] for name in TARGETS.names], schema=TARGETS)
+
+
+def _counts(stage: TargetsStage, reasoning: Reasoning, seed: int, epochs: Sequence[Perturbed]) -> dict[str, str]:
+    samples = reasoning.samples
+    iou = np.concatenate([perturbed.iou for perturbed in epochs]) if epochs else np.empty(0)
+    counts = {
         "samples": len(samples),
-        "dropped": len(samples) - len(kept),
-        "without_reasoning": sum(text is None for text in reasoning.values()) if stage.cot else len(kept),
-        "when_refused": stage.when_refused,
+        "entities": sum(len(sample.entities) for sample in samples),
+        "boxes": sum(len(entity.boxes) for sample in samples for entity in sample.entities),
         "epochs": stage.epochs,
-        "boxes": sum(len(row["boxes"]) for row in rows),
-        "fallbacks": sum(sum(row["fallback"]) for row in rows),
+        "perturbed_boxes": sum(int((perturbed.tries > 0).sum()) for perturbed in epochs),
+        "fallbacks": sum(int(perturbed.fallback.sum()) for perturbed in epochs),
+        "reasoned_samples": sum(text is not None for text in reasoning.texts),
+        "refused_rationales": reasoning.refused,
+        "dropped_samples": len(reasoning.dropped),
+        "mean_iou": round(float(iou.mean()), 6) if len(iou) else None,
+    }
+    settings = stage.model_dump_json()
+    return {
+        "counts": json.dumps(counts),
+        "dropped": json.dumps(reasoning.dropped),
+        "settings": settings,
+        "seed": str(seed),
     }

@@ -1,18 +1,20 @@
-"""`gmner predictions`: parse a run's outputs."""
+"""`gmner predictions`: a run's outputs read into entities."""
 
 import argparse
+import logging
 from pathlib import Path
 
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import PredictionsStage
-from gmner.predictions import make_predictions
+from gmner.predictions import PROBLEMS, make_predictions
 
-HELP = "parse a run's outputs; boxes go back to the original pictures"
+HELP = "parse a run's outputs; boxes back in pixels of the original images"
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: the frame and the types")
+    parser.add_argument("--settings", required=True, help="JSON: the model's frame and the known types")
     parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
     parser.add_argument("--outputs", required=True, type=Path, help="the table of outputs")
     parser.add_argument("--split", default="test", help="the split that was answered (default: test)")
@@ -21,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the stage."""
-    stage = parse_settings(PredictionsStage, args.settings)
-    make_predictions(stage, args.samples, args.outputs, args.split, args.out)
+    settings = parse_settings(PredictionsStage, args.settings)
+    for code, count in make_predictions(settings, args.samples, args.outputs, args.split, args.out).items():
+        log.warning("%d x %s: %s", count, code, PROBLEMS[code])
+    log.info("predictions in %s", args.out)
     return 0
