@@ -28,8 +28,8 @@ PROBLEMS = {
     "not_a_record": "a part of the answer is no mention|type|region; left out",
     "unfinished_record": "the last record is cut off; left out",
     "unescaped": "a separator inside a mention has no backslash",
-    "missing_region": "a record has no region; read as None",
-    "bad_box": "a region is neither None nor boxes of four numbers; what cannot be read is left out",
+    "missing_region": "a record has no region; it counts as a wrong one",
+    "bad_box": "a region is neither None nor boxes of four numbers; where nothing can be read it counts as a wrong one",
     "loose_box": "boxes are not bracketed one by one",
     "inverted_box": "a box's corners are in the wrong order; swapped",
     "flat_box": "a box has no area",
@@ -37,6 +37,10 @@ PROBLEMS = {
     "empty_type": "a record has no type",
 }
 """What `parse_output` reports: code to meaning."""
+
+UNREADABLE_BOX: Box = (0.0, 0.0, 0.0, 0.0)
+"""Stands for a region that cannot be read: it is not None, and it overlaps with no box. Were it read as None, a model
+would be rewarded for garbage wherever the entity is not visible."""
 
 MOST_PROBLEMS = 50
 """An answer's problems beyond this many are not listed."""
@@ -136,8 +140,8 @@ class _Piece:
 def parse_output(text: str) -> ParsedOutput:
     """Return what a model's output says, with a problem for each departure from the grammar. Never raises.
 
-    A record whose region is missing or unreadable is kept as one that is not visible, its mention and type being
-    said; one that the end of the text cuts off is left out.
+    A record whose region is missing or unreadable is kept, its mention and type being said, with UNREADABLE_BOX; one
+    that the end of the text cuts off is left out.
     """
     notes = _Notes()
     reasoning, answer, closed = _split_output(text, notes)
@@ -319,7 +323,8 @@ def _read_region(region: str, where: str, notes: _Notes) -> tuple[Box, ...]:
     plain = region.translate(_ASCII)
     if not plain:
         notes.add("missing_region", where)
-    if not plain or _is_none(plain):
+        return (UNREADABLE_BOX,)
+    if _is_none(plain):
         return ()
     groups = [_NUMBER.findall(group) for group in _BRACKETED.findall(plain)]
     if not groups:
@@ -339,7 +344,7 @@ def _read_region(region: str, where: str, notes: _Notes) -> tuple[Box, ...]:
             notes.add("loose_box", where)
         values = [float(number) for number in group]
         boxes += [_upright(values[i : i + 4], where, notes) for i in range(0, len(values), 4)]
-    return tuple(boxes)
+    return tuple(boxes) or (UNREADABLE_BOX,)
 
 
 def _upright(values: list[float], where: str, notes: _Notes) -> Box:
