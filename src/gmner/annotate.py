@@ -2,13 +2,13 @@
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gmner.answer import parse_output
+from gmner.answer import UNREADABLE_BOX, parse_output
 from gmner.config.run import GenerateSettings
 from gmner.errors import DataError
 from gmner.files import atomic_path
@@ -89,9 +89,14 @@ def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
     output = decoder.decode_batch([sample])[0]
     parsed = parse_output(output.output)
     prompt, found = decoder.encoder.prompt, list(parsed.problems)
-    records = [to_original(record, sample, prompt.frame, prompt.types, found) for record in parsed.records]
+    records = [_readable(to_original(record, sample, prompt.frame, prompt.types, found)) for record in parsed.records]
     problems = tuple(f"{problem.code}: {problem.detail}" for problem in found)
     return Annotation(words, size_wh, tuple(records), parsed.reasoning, problems, output.output, output.finish_reason)
+
+
+def _readable(record: Record) -> Record:
+    # A region that could not be read stands as a box without extent; the problems say so, a picture need not.
+    return replace(record, boxes=tuple(box for box in record.boxes if box != UNREADABLE_BOX))
 
 
 def draw_records(image: Image.Image, records: Sequence[Record]) -> Image.Image:

@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from gmner.backbones.gpu import claim_gpu
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import GenerateStage
 
@@ -25,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the stage."""
     settings = parse_settings(GenerateStage, args.settings)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
+    claim_gpu()
     from gmner.generation.stage import generate_table
 
     generate_table(settings, args.samples, args.split, args.backbone, args.adapter, args.work_dir, args.out)

@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from gmner.backbones.gpu import claim_gpu
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import TrainStage
 
@@ -25,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the stage."""
     settings = parse_settings(TrainStage, args.settings)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
+    claim_gpu()
     from gmner.training.job import job_of
     from gmner.training.run import train_adapter
 

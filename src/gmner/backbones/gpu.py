@@ -1,0 +1,63 @@
+"""One GPU for each job on a machine with several.
+
+A workflow runs as many jobs at a time as there are GPUs, but nothing tells these jobs apart: each would take the
+first one. So a job takes the first GPU that no other job of ours holds, by a lock on a file, and shows itself no
+other. To be called before torch is imported.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+_held: list[IO[str]] = []  # a lock lasts as long as its file is open: until the process ends
+
+
+def claim_gpu(locks: Path | None = None) -> str | None:
+    """Hold one of the visible GPUs for this process and hide the others; return its number, or None.
+
+    Nothing is done where at most one is visible (none at all, or one that a cluster's scheduler gave). Where
+    all are held, the first is shared.
+    """
+    visible = visible_gpus()
+    if len(visible) < 2:
+        return None
+    folder = locks or Path(tempfile.gettempdir()) / f"gmner-gpus-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for name in visible:
+        if _lock(folder / f"{name.replace('/', '_')}.lock"):
+            break
+    else:
+        name = visible[0]
+        log.warning("all %d GPUs are held by other jobs: sharing GPU %s", len(visible), name)
+    os.environ[VARIABLE] = name
+    return name
+
+
+def visible_gpus() -> list[str]:
+    """Return the names by which CUDA_VISIBLE_DEVICES knows the GPUs that this process may use."""
+    told = os.environ.get(VARIABLE)
+    if told is not None:
+        return [name.strip() for name in told.split(",") if name.strip() and name.strip() != "-1"]
+    if not _DRIVER.is_dir():
+        return []
+    return [str(number) for number, _ in enumerate(_DRIVER.iterdir())]
+
+
+def _lock(path: Path) -> bool:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("w"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        stack.pop_all()
+        _held.append(file)
+        return True
