@@ -69,6 +69,15 @@ def test_profiles_differ_as_much_as_is_documented(shared_dir: Path, tweets) -> N
     assert gmner == {"paper": 68.45, "paper-resized": 68.49, "strict": 67.13, "h-index": 68.93, "tiger": 69.33}
 
 
+def test_a_region_that_cannot_be_read_is_never_right() -> None:
+    # As in the authors' scorer: it is a prediction with its mention and type, but no absent region.
+    sample = _tweet("Jo", Entity(0, 1, "Jo", "PER"))
+    (counts,) = count_tweets(
+        [sample], [parse_output("<answer>Jo|PER|on the left</answer>").records], PROFILES["paper"], 0.5
+    )
+    assert (counts.gmner, counts.mner, counts.predicted) == (0, 1, 1)
+
+
 # Deliberate differences from the authors' scorer -----------------------------------------------------------------
 
 
@@ -95,8 +104,8 @@ def test_difference_letter_case_does_count() -> None:
 
 def test_difference_boxes_are_compared_in_original_pixels() -> None:
     # In whole pixels of the resized image the sides of this box are rounded so that the IoU falls below one half.
-    sample = _tweet("Jo", Entity(0, 1, "Jo", "PER", None, ((0.0, 0.0, 100.0, 10.0),)), size_wh=(4000, 4000))
-    half = Record("Jo", "PER", ((0.0, 0.0, 100.0, 5.0),))
+    sample = _tweet("Jo", Entity(0, 1, "Jo", "PER", None, ((0.0, 0.0, 100.0, 13.0),)), size_wh=(4000, 4000))
+    half = Record("Jo", "PER", ((0.0, 0.0, 100.0, 6.5),))
     assert _gmner(sample, half) == 1
     assert _gmner(sample, half, profile="paper-resized") == 0
 

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gmner.errors import DataError
 from gmner.files import atomic_path
@@ -88,7 +89,7 @@ def draw(panels: dict[Panel, list[Row]], paths: Sequence[Path]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    settings = {"font.size": 9, "pdf.fonttype": 42, "savefig.dpi": 200, "font.family": "DejaVu Sans"}
+    settings: Any = {"font.size": 9, "pdf.fonttype": 42, "savefig.dpi": 200, "font.family": "DejaVu Sans"}
     with plt.rc_context(settings):
         figure, axes = plt.subplots(
             1, len(panels), figsize=(4.2 * len(panels), 3.3), squeeze=False, layout="constrained"
@@ -107,7 +108,7 @@ def draw(panels: dict[Panel, list[Row]], paths: Sequence[Path]) -> None:
         plt.close(figure)
 
 
-def _draw_panel(axis, rows: Sequence[Row], title: str) -> None:  # type: ignore[no-untyped-def]
+def _draw_panel(axis: Any, rows: Sequence[Row], title: str) -> None:
     strengths = [row.strength for row in rows]
     for name, label in METRICS.items():
         values = [row.scores[name] for row in rows]

@@ -14,6 +14,7 @@ from gmner.errors import DataError, MissingInputError
 from gmner.files import read_json
 from gmner.significance import Comparison, compare_f1, mean_and_deviation
 
+GROUPS = {"tuned": "End to end", "untuned": "Untuned backbone", "api": "Provider's model, untrained"}
 TASK_SCORES = ("gmner_f1", "mner_f1", "eeg_f1")
 REGION_SCORES = ("acc_50", "mean_iou")
 IDENTITY = ("method", "group", "source", "dataset", "backbone", "teacher", "seeds", "samples")
@@ -72,8 +73,16 @@ def _reported_row(path: Path, number: int, line: Mapping[str, str]) -> Row:
         scores = {name: float(line[name]) for name in TASK_SCORES if line[name]}
     except ValueError as error:
         raise DataError(f"{path}:{number}: {error}; expected per cent or nothing") from error
-    names = ("method", "group", "source", "dataset", "backbone", "teacher", "citation")
-    return Row(**{name: line[name] for name in names}, scores=scores)
+    return Row(
+        method=line["method"],
+        group=line["group"],
+        source=line["source"],
+        dataset=line["dataset"],
+        backbone=line["backbone"],
+        teacher=line["teacher"],
+        citation=line["citation"],
+        scores=scores,
+    )
 
 
 def measured_rows(rows: Iterable[TableRow], given: Sequence[Path]) -> list[Row]:
@@ -116,7 +125,7 @@ def _measured_row(rows: Sequence[TableRow]) -> Row:
         raise DataError(f"run '{first.run}' on {first.dataset}: its seeds have {sizes} samples: rerun the scores")
     result = Row(
         method=first.title,
-        group="End to end" if first.kind == "tuned" else "Untuned backbone",
+        group=GROUPS[first.kind],
         source="measured",
         dataset=first.dataset,
         backbone=first.backbone,
@@ -151,7 +160,7 @@ def compare_with_first(rows: Sequence[Row]) -> None:
     """Compare each measured row with the first tuned one of its data set, on the tweets of the seeds both have."""
     references: dict[str, Row] = {}
     for row in rows:
-        if row.measured and row.group != "Untuned backbone":
+        if row.measured and row.group == GROUPS["tuned"]:
             references.setdefault(row.dataset, row)
     for row in rows:
         reference = references.get(row.dataset)
@@ -165,8 +174,8 @@ def compare_rows(row: Row, reference: Row) -> Comparison | None:
     pairs = [(row.tweets[seed], reference.tweets[seed]) for seed in seeds]
     if not pairs or any(a["sample_id"] != b["sample_id"] for a, b in pairs):
         return None
-    sides = [np.vstack([_gmner_counts(pair[side]) for pair in pairs]) for side in (0, 1)]
-    return compare_f1(*sides)
+    ours, theirs = (np.vstack([_gmner_counts(pair[side]) for pair in pairs]) for side in (0, 1))
+    return compare_f1(ours, theirs)
 
 
 def _gmner_counts(tweets: Mapping[str, Sequence[Any]]) -> np.ndarray[Any, np.dtype[np.int64]]:
