@@ -2,20 +2,20 @@
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gmner.answer import UNREADABLE_BOX, parse_output
+from gmner.answer import UNREADABLE_BOX
 from gmner.config.run import GenerateSettings
 from gmner.errors import DataError
 from gmner.files import atomic_path
 from gmner.generation.decode import Decoder
 from gmner.generation.load import load_decoder, prompt_of_run
 from gmner.images import open_image
-from gmner.predictions import to_original
+from gmner.predictions import predict_sample
 from gmner.records import Box, Record, Sample
 from gmner.run_folder import read_run
 
@@ -86,17 +86,23 @@ def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
         text=words,
         entities=(),
     )
-    output = decoder.decode_batch([sample])[0]
-    parsed = parse_output(output.output)
-    prompt, found = decoder.encoder.prompt, list(parsed.problems)
-    records = [_readable(to_original(record, sample, prompt.frame, prompt.types, found)) for record in parsed.records]
-    problems = tuple(f"{problem.code}: {problem.detail}" for problem in found)
-    return Annotation(words, size_wh, tuple(records), parsed.reasoning, problems, output.output, output.finish_reason)
+    prompt, output = decoder.encoder.prompt, decoder.decode_batch([sample])[0]
+    row = predict_sample(sample, asdict(output), prompt.frame, frozenset(prompt.types))
+    return Annotation(
+        text=words,
+        size_wh=size_wh,
+        records=tuple(_record(entity) for entity in row["entities"]),
+        reasoning=row["reasoning"],
+        problems=tuple(f"{problem['code']}: {problem['detail']}" for problem in row["problems"]),
+        output=output.output,
+        finish_reason=output.finish_reason,
+    )
 
 
-def _readable(record: Record) -> Record:
+def _record(entity: dict[str, Any]) -> Record:
     # A region that could not be read stands as a box without extent; the problems say so, a picture need not.
-    return replace(record, boxes=tuple(box for box in record.boxes if box != UNREADABLE_BOX))
+    boxes = (tuple(box) for box in entity["boxes"])
+    return Record(entity["mention"], entity["type"], tuple(box for box in boxes if box != UNREADABLE_BOX))
 
 
 def draw_records(image: Image.Image, records: Sequence[Record]) -> Image.Image:

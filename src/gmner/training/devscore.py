@@ -1,14 +1,14 @@
 """The dev scores that choose the best epoch: those of the test set, on what the model answers for dev."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from gmner.answer import parse_output
 from gmner.config.run import ScoreSettings
 from gmner.frame import Frame
 from gmner.generation.decode import Output
-from gmner.predictions import to_original
+from gmner.predictions import predict_sample
 from gmner.records import Sample
-from gmner.scoring import f1_scores
+from gmner.scoring import f1_scores, records_of_row
 from gmner.training.judge import Scorer
 
 
@@ -17,7 +17,7 @@ def dev_scorer(score: ScoreSettings, fine: bool, types: Sequence[str], frame: Fr
 
     def scorer(samples: Sequence[Sample], outputs: Sequence[Output]) -> dict[str, float]:
         predictions = [
-            [to_original(record, sample, frame, types, []) for record in parse_output(output.output).records]
+            records_of_row(predict_sample(sample, asdict(output), frame, frozenset(types)))
             for sample, output in zip(samples, outputs, strict=True)
         ]
         return f1_scores(samples, predictions, score, fine)
