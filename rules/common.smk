@@ -1,5 +1,6 @@
 # What the rules share: the checked configuration, and functions that look a job's settings up in its plan.
 import os
+import re
 import shlex
 
 from snakemake.exceptions import WorkflowError
@@ -25,6 +26,7 @@ PLACES = {
     "rationales": "results/rationales/{dataset}/{name}/rationales.parquet",
     "targets": f"results/targets/{OF_RUN}/targets.parquet",
     "train": f"results/adapter/{OF_RUN}/manifest.json",
+    "api_outputs": f"results/outputs/{OF_RUN}/outputs.parquet",
     "generate": f"results/outputs/{OF_RUN}/outputs.parquet",
     "predictions": f"results/predictions/{OF_RUN}/predictions.parquet",
     "scores": f"results/scores/{OF_RUN}/scores.json",
@@ -123,12 +125,18 @@ def gpus_of_backbone(wildcards):
 
 def gpus_of_teacher(wildcards):
     """Return how many GPUs a teacher asks for on this side: one, where it is a model in the job itself."""
-    return int(PLAN.config.teachers[wildcards.name].provider == "local")
+    name = wildcards.get("name") or PLAN.config.runs[wildcards.run].teacher
+    return int(PLAN.config.teachers[name].provider == "local")
 
 
 def environment_of_teacher(wildcards):
     """Return the environment of a teacher's job."""
     return "../envs/train.yaml" if gpus_of_teacher(wildcards) else "../envs/teacher.yaml"
+
+
+def runs_of(*kinds):
+    """Return a pattern that matches the names of the runs of some kinds and nothing else."""
+    return "|".join(re.escape(name) for name, run in PLAN.config.runs.items() if run.kind in kinds) or "(?!)"
 
 
 def shipped_backbone(wildcards):

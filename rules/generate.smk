@@ -3,6 +3,7 @@ rule generate:
     """Stage 6: let each run's model answer the test tweets."""
     input:
         every("generate"),
+        every("api_outputs"),
 
 
 rule generate_outputs:
@@ -17,6 +18,8 @@ rule generate_outputs:
         "results/logs/generate/{dataset}/{run}/seed{seed}.log",
     benchmark:
         "results/benchmarks/generate/{dataset}/{run}/seed{seed}.tsv"
+    wildcard_constraints:
+        run=runs_of("tuned", "untuned"),
     conda:
         "../envs/train.yaml"
     threads: 8
@@ -33,3 +36,31 @@ rule generate_outputs:
         "python -m gmner generate --settings {params.settings:q} --samples {input.samples:q} --split test"
         " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q} --out {output:q}"
         " 2>&1 | tee {log:q}"
+
+
+rule ask_model:
+    """One api run's raw answers: a provider's model answers by itself, through the teachers' store and budget."""
+    input:
+        samples="results/samples/{dataset}/samples.parquet",
+        model=inputs_of("api_outputs", "backbone"),
+    output:
+        table="results/outputs/{dataset}/{run}/seed{seed}/outputs.parquet",
+        report="results/outputs/{dataset}/{run}/seed{seed}/report.json",
+    log:
+        "results/logs/generate/{dataset}/{run}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/generate/{dataset}/{run}/seed{seed}.tsv"
+    wildcard_constraints:
+        run=runs_of("api"),
+    conda:
+        environment_of_teacher
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+        gpu=gpus_of_teacher,
+    params:
+        **decided_by("api_outputs"),
+        store="resources/teacher-store",
+    shell:
+        "python -m gmner api-outputs --settings {params.settings:q} --samples {input.samples:q} --split test"
+        " --out {output.table:q} --report {output.report:q} --store {params.store:q} 2>&1 | tee {log:q}"

@@ -15,18 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from gmner.config import stages
+from gmner.config.api import ApiOutputsStage
 from gmner.config.base import Settings
 from gmner.config.data import DemoDataset, FolderDataset, TwitterDataset
-from gmner.config.model import TinyBackbone
+from gmner.config.model import FrameSettings, TinyBackbone
 from gmner.config.root import Config
 from gmner.config.run import RunSettings
 from gmner.config.stages import OPERATIONAL
+from gmner.config.teachers import TemplateTeacher
 from gmner.errors import ConfigError
 from gmner.files import sha256_of_json
 from gmner.fingerprint import code_fingerprint
 from gmner.relevance import modules_aside, modules_chosen
 
 ANNOTATION_SUFFIXES = frozenset({".txt", ".xml", ".jsonl", ".json", ".conll"})
+
+
+API_FRAME = FrameSettings(coordinates="norm1000")
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,12 @@ class Plan:
 
     # What there is to do ---------------------------------------------------------------------------------------
 
-    def runs(self, tuned: bool | None = None) -> list[Job]:
-        """Return every run with each of its data sets and seeds, or those of one kind, as jobs of no stage."""
+    def runs(self, *kinds: str) -> list[Job]:
+        """Return every run with each of its data sets and seeds, or those of some kinds, as jobs of no stage."""
         return [
             Job("", dataset=dataset, run=name, seed=seed)
             for name, run in self.config.runs.items()
-            if tuned is None or (run.kind == "tuned") is tuned
+            if not kinds or run.kind in kinds
             for dataset in self.config.datasets_of(name)
             for seed in self.config.seeds_of(name)
         ]
@@ -97,8 +102,12 @@ class Plan:
         if stage == "table":
             return [Job("table", name=name) for name in self.config.tables.asked()]
         if stage in {"targets", "train"}:
-            return [_as(job, stage) for job in self.runs(tuned=True)]
-        if stage in {"generate", "predictions", "scores"}:
+            return [_as(job, stage) for job in self.runs("tuned")]
+        if stage == "generate":
+            return [_as(job, stage) for job in self.runs("tuned", "untuned")]
+        if stage == "api_outputs":
+            return [_as(job, stage) for job in self.runs("api")]
+        if stage in {"predictions", "scores"}:
             return [_as(job, stage) for job in self.runs()]
         return self._found_before(stage)
 
@@ -169,9 +178,17 @@ class Plan:
             question=self._question(job) if run.kind == "untuned" else None,
         )
 
+    def _api_outputs_settings(self, job: Job) -> ApiOutputsStage:
+        run, teacher = self._run(job), self.config.teachers[self._run(job).teacher]
+        assert not isinstance(teacher, TemplateTeacher)  # the configuration was checked
+        question = self._question(job)
+        return ApiOutputsStage(name=run.teacher, teacher=teacher, question=question, **run.api.model_dump())
+
     def _predictions_settings(self, job: Job) -> stages.PredictionsStage:
-        run = self._run(job)
-        return stages.PredictionsStage(frame=self.config.backbones[run.backbone].frame, types=self._dataset(job).labels)
+        run, types = self._run(job), self._dataset(job).labels
+        # What a provider does to a picture is not known: its models are asked for thousandths of the sides.
+        frame = API_FRAME if run.kind == "api" else self.config.backbones[run.backbone].frame
+        return stages.PredictionsStage(frame=frame, types=types)
 
     def _scores_settings(self, job: Job) -> stages.ScoresStage:
         return stages.ScoresStage(score=self._run(job).score, fine=self._dataset(job).fine)
@@ -188,7 +205,7 @@ class Plan:
             kind=run.kind,
             dataset=job.dataset,
             fine=self._dataset(job).fine,
-            backbone=run.backbone,
+            backbone=self.config.teachers[run.teacher].model if run.kind == "api" else run.backbone,
             teacher=run.teacher if tuned and run.cot else None,
             cot=run.cot,
             strength=(run.grbp.beta if run.grbp.enabled else 0.0) if tuned else None,
@@ -220,11 +237,14 @@ class Plan:
 
     def _rationales_inputs(self, job: Job) -> Iterator[Job]:
         yield Job("samples", dataset=job.dataset)
-        teacher = self.config.teachers[job.name]
+        yield from self._model_of_teacher(job.name)
+
+    def _model_of_teacher(self, name: str) -> Iterator[Job]:
+        teacher = self.config.teachers[name]
         if teacher.provider == "local":  # a folder; it may be one that a rule of ours fills
-            for name in self.config.backbones:
-                if Path(teacher.model) == Path("resources/backbones", name):
-                    yield Job("backbone", name=name)
+            for backbone in self.config.backbones:
+                if Path(teacher.model) == Path("resources/backbones", backbone):
+                    yield Job("backbone", name=backbone)
 
     def _targets_inputs(self, job: Job) -> Iterator[Job]:
         yield Job("samples", dataset=job.dataset)
@@ -242,9 +262,13 @@ class Plan:
         if self._run(job).kind == "tuned":
             yield _as(job, "train")
 
+    def _api_outputs_inputs(self, job: Job) -> Iterator[Job]:
+        yield Job("samples", dataset=job.dataset)
+        yield from self._model_of_teacher(self._run(job).teacher)
+
     def _predictions_inputs(self, job: Job) -> Iterator[Job]:
         yield Job("samples", dataset=job.dataset)
-        yield _as(job, "generate")
+        yield _as(job, "api_outputs" if self._run(job).kind == "api" else "generate")
 
     def _scores_inputs(self, job: Job) -> Iterator[Job]:
         yield Job("samples", dataset=job.dataset)

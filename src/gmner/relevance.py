@@ -5,6 +5,7 @@ one data set is no reason to draw another anew, nor one in the retries of a requ
 """
 
 from gmner.config import stages
+from gmner.config.api import ApiOutputsStage
 from gmner.config.base import Settings
 from gmner.config.data import DemoDataset, TwitterDataset
 
@@ -12,6 +13,7 @@ SCORING = ("metrics", "matching", "scoring", "profiles", "training.devscore")
 DRAWING = ("datasets.demo", "datasets.names", "datasets.scenes", "datasets.tweets")
 PARSING = ("datasets.conll", "datasets.voc", "datasets.twitter", "datasets.escapes")
 FOLDERS = ("datasets.folder", "datasets.jsonl")
+WRITING = ("teachers.template",)
 # How an answer is fetched, kept, retried and paid for never changes what it says.
 FETCHING = tuple(
     f"teachers.{name}" for name in ("asking", "batching", "failures", "gate", "journal", "ledger", "pricing", "store")
@@ -29,8 +31,12 @@ def modules_aside(settings: Settings) -> frozenset[str]:
     names: tuple[str, ...] = ()
     if isinstance(settings, stages.TrainStage) and settings.train.select == "last":
         names = SCORING
+    elif isinstance(settings, stages.TargetsStage) and settings.when_refused != "template":
+        names = WRITING
     elif isinstance(settings, stages.RationalesStage):
         names = FETCHING + (PROMPTING if settings.teacher.provider == "template" else ())
+    elif isinstance(settings, ApiOutputsStage):
+        names = FETCHING
     elif isinstance(settings, stages.SamplesStage):
         if isinstance(settings.dataset, DemoDataset):
             names = PARSING + FOLDERS
@@ -41,6 +47,6 @@ def modules_aside(settings: Settings) -> frozenset[str]:
 
 def modules_chosen(settings: Settings) -> frozenset[str]:
     """Return the modules that a stage's command imports by a name that `settings` decide."""
-    if isinstance(settings, stages.RationalesStage) and settings.teacher.provider in PROVIDERS:
+    if isinstance(settings, stages.RationalesStage | ApiOutputsStage) and settings.teacher.provider in PROVIDERS:
         return frozenset({f"gmner.{PROVIDERS[settings.teacher.provider]}"})
     return frozenset()

@@ -119,3 +119,16 @@ def test_contents_of_a_user_s_folder_count(tmp_path: Path) -> None:
     assert folder_hash(str(tmp_path)) != first
     with pytest.raises(ConfigError, match="no folder at"):
         folder_hash(str(tmp_path / "none"))
+
+
+def test_an_api_run_asks_a_provider_and_needs_no_backbone() -> None:
+    teacher = {"provider": "openai", "model": "gpt-4o"}
+    found = plan(teachers={"gpt": teacher}, runs={"asked": {"kind": "api", "teacher": "gpt", "backbone": "none"}})
+    job = Job("api_outputs", dataset="demo", run="asked", seed=42)
+    assert found.jobs("api_outputs") == [job]
+    assert job.run not in {other.run for other in (*found.jobs("generate"), *found.jobs("train"))}
+    predictions = Job("predictions", dataset="demo", run="asked", seed=42)
+    assert job in found.inputs(predictions)
+    assert found.settings(predictions).model_dump()["frame"]["coordinates"] == "norm1000"
+    with pytest.raises(ConfigError, match="a template answers nothing"):
+        plan(runs={"asked": {"kind": "api"}})

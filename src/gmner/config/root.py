@@ -52,10 +52,15 @@ class Config(Settings):
 
     def _broken_in_run(self, name: str, run: RunSettings) -> list[str]:
         problems = []
-        if run.backbone not in self.backbones:
+        if run.kind != "api" and run.backbone not in self.backbones:
             problems.append(_missing(f"runs.{name}.backbone", run.backbone, "backbones", self.backbones))
-        if run.kind == "tuned" and run.cot and run.teacher not in self.teachers:
+        needs_teacher = run.kind == "api" or (run.kind == "tuned" and run.cot)
+        if needs_teacher and run.teacher not in self.teachers:
             problems.append(_missing(f"runs.{name}.teacher", run.teacher, "teachers", self.teachers))
+        elif run.kind == "api" and self.teachers[run.teacher].provider == "template":
+            problems.append(
+                f"runs.{name}.teacher is '{run.teacher}': a template answers nothing; name a provider's model"
+            )
         for dataset in run.datasets or ():
             if dataset not in self.datasets:
                 problems.append(_missing(f"runs.{name}.datasets", dataset, "datasets", self.datasets))

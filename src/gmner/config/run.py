@@ -79,11 +79,19 @@ class ScoreSettings(Settings):
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
+class ApiSettings(Settings):
+    """A provider's model that answers by itself: how many examples of the training split it is shown."""
+
+    shots: int = Field(0, ge=0, le=64)
+    shots_seed: int = Field(0, ge=0)
+
+
 class RunSettings(Settings):
     """One run; it is done for each of its data sets and each seed."""
 
     title: str | None = None  # in tables; null: the run's name
-    kind: Literal["tuned", "untuned"] = "tuned"  # untuned: the backbone as it is
+    # untuned: the backbone as it is; api: the teacher's model answers by itself
+    kind: Literal["tuned", "untuned", "api"] = "tuned"
     datasets: tuple[str, ...] | None = Field(None, min_length=1)  # null: all that are configured
     backbone: Name = "qwen2.5-vl-7b"
     teacher: Name = "qwen2.5-vl-72b"
@@ -92,4 +100,5 @@ class RunSettings(Settings):
     grbp: GrbpSettings = GrbpSettings()
     train: TrainSettings = TrainSettings()
     generate: GenerateSettings = GenerateSettings()
+    api: ApiSettings = ApiSettings()
     score: ScoreSettings = ScoreSettings()

@@ -126,6 +126,7 @@ class TableStage(Settings):
 OPERATIONAL: dict[str, Any] = {
     "download": {"source": {"mirror", "retries", "timeout_seconds", "max_files", "max_bytes"}},
     "rationales": {"teacher": set(TEACHER_OPERATIONAL)},
+    "api_outputs": {"teacher": set(TEACHER_OPERATIONAL)},
     "backbone": {"backbone": {"mirror"}},
     "train": {
         "run": True,
