@@ -4,6 +4,7 @@ Answers come through the same store, ledger and budget as a teacher's; the table
 writes, so that parser, scorer and tables are the same.
 """
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ class ApiTeaching:
     def __init__(self, settings: ApiOutputsStage, examples: list[Sample]) -> None:
         self._settings = settings
         self._examples = [message for sample in examples for message in self._example(sample)]
+        if self._examples:
+            self._examples[-1] = dataclasses.replace(self._examples[-1], cached=True)
         self.prompt_version = f"api-{prompt_version(settings.question.prompt)}"
 
     def first(self, sample: Sample) -> Request:
@@ -63,7 +66,7 @@ class ApiTeaching:
             question.prompt, question.types, sample.text, question.cot, coordinates=settings.coordinates
         )
         texts = [(turn["role"], "".join(part.get("text", "") for part in turn["content"])) for turn in turns]
-        system = [Message(role, text) for role, text in texts[:-1]]
+        system = [Message(role, text, cached=True) for role, text in texts[:-1]]
         return system, Message("user", texts[-1][1], pictures)
 
     def _example(self, sample: Sample) -> tuple[Message, Message]:

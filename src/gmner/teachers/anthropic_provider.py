@@ -1,7 +1,7 @@
 """Anthropic's messages and message batches, through the official SDK.
 
-https://docs.anthropic.com/en/api/messages and /creating-message-batches. The instruction, the same for all
-samples, is marked for the prompt cache.
+https://docs.anthropic.com/en/api/messages and /creating-message-batches. What is the same for all samples is marked
+for the prompt cache.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _CLOCKS_DIFFER_S = 600
 class AnthropicProvider:
     """Asks the messages endpoint."""
 
-    most_batch_bytes = 200_000_000  # of the 256 MB that a batch may have
+    most_batch_bytes = 64_000_000  # a batch may have 256 MB; it is made in memory
 
     def __init__(self, settings: AnthropicTeacher, secret: Secret) -> None:
         self._settings, self._secret = settings, secret
@@ -149,17 +149,18 @@ class AnthropicProvider:
 
     def _body(self, messages: Sequence[Message]) -> dict[str, Any]:
         settings = self._settings
+        caching = settings.cache_prompt
         body: dict[str, Any] = {
             "model": settings.model,
             "max_tokens": settings.max_tokens,
-            "messages": [_message_of(message) for message in messages if message.role != "system"],
+            "messages": [
+                {"role": message.role, "content": _parts_of(message, caching)}
+                for message in messages
+                if message.role != "system"
+            ],
         }
-        system: list[dict[str, Any]] = [
-            {"type": "text", "text": message.text} for message in messages if message.role == "system"
-        ]
+        system = [part for message in messages if message.role == "system" for part in _parts_of(message, caching)]
         if system:
-            if settings.cache_prompt:
-                system[-1]["cache_control"] = {"type": "ephemeral"}
             body["system"] = system
         if settings.temperature is not None:
             body["temperature"] = settings.temperature
@@ -189,11 +190,12 @@ def _usage_of(usage: Mapping[str, Any]) -> Usage:
     return Usage(plain + read + written, int(usage.get("output_tokens") or 0), read, written)
 
 
-def _message_of(message: Message) -> dict[str, Any]:
-    if not message.pictures:
-        return {"role": message.role, "content": message.text}
+def _parts_of(message: Message, caching: bool) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
     for picture in message.pictures:
         source = {"type": "base64", "media_type": picture.media_type, "data": picture.encode_base64()}
         parts.append({"type": "image", "source": source})
-    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
+    parts.append({"type": "text", "text": message.text})
+    if caching and message.cached:
+        parts[-1]["cache_control"] = {"type": "ephemeral"}
+    return parts

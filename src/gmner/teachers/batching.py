@@ -79,6 +79,7 @@ class BatchAsker:
         gave_up, size = 0, 0
         for sample in samples:
             self._check_stopped()
+            await asyncio.sleep(0)
             step = resolve(teaching, sample, lambda request: self.store.get(request.key))
             if isinstance(step, Outcome):
                 number = sample.sample_id.encode()

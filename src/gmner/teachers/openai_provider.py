@@ -23,7 +23,7 @@ MARK = "gmner"  # the batch's metadata key that carries our tag
 class OpenAIProvider:
     """Asks a chat completions endpoint."""
 
-    most_batch_bytes = 150_000_000  # of the 200 MB that a batch file may have
+    most_batch_bytes = 64_000_000  # a batch file may have 200 MB; it is made in memory
 
     def __init__(self, settings: OpenAITeacher, secret: Secret) -> None:
         self._settings, self._secret = settings, secret

@@ -73,7 +73,7 @@ def picture_of(path: str, size_wh: tuple[int, int], sent: SentImage) -> Picture:
     return Picture(path, _hash(path, stat.st_size, stat.st_mtime_ns), size_wh, sent)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1 << 15)
 def _hash(path: str, size: int, mtime_ns: int) -> str:
     return sha256_of_file(path)
 

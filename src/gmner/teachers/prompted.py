@@ -20,7 +20,6 @@ from gmner.teachers.teaching import Judged
 
 PromptedTeacher = OpenAITeacher | AnthropicTeacher | LocalTeacher
 
-_MENTION_FORM = {"mention form": "<the mention>"}
 _BLIND = re.compile(
     r"^\W*Answer\W*?:\s*(?:```(?:json)?)?\s*(\[.*?\])\s*(?:```)?\s*\W*Reasoning\W*?:\s*(.*)$", re.S | re.I
 )
@@ -38,25 +37,20 @@ class PromptedTeaching:
             raise ConfigError("a blind teacher needs the types it may answer with; set the teacher's 'types'")
         self.prompt_version = version_with_hash(self._version)
         self.max_tries = settings.max_tries
+        # All that is the same for every sample stands first, where providers' prompt caches look for it.
+        values = {"types": ", ".join(self._types), "words": str(self._words())}
+        instruction = fill(prompt_text(f"{self._version}-system"), values)
+        self._instruction = Message("system", instruction, cached=True)
 
     def first(self, sample: Sample) -> Request:
         """Return the first question about a sample: instruction, picture, tweet."""
         name = "none" if self._settings.prompt == "gold" and not sample.entities else "user"
-        text = fill(
-            prompt_text(f"{self._version}-{name}"),
-            {
-                "text": sample.text,
-                "annotation": describe_annotation(sample.entities, sample.size_wh),
-                "types": ", ".join(self._types),
-                "words": str(self._words()),
-                **_MENTION_FORM,
-            },
-        )
+        annotation = describe_annotation(sample.entities, sample.size_wh)
+        text = fill(prompt_text(f"{self._version}-{name}"), {"text": sample.text, "annotation": annotation})
         pictures: tuple[Picture, ...] = ()
         if self._settings.image is not None:
             pictures = (picture_of(sample.image_path, sample.size_wh, self._settings.image),)
-        system = Message("system", prompt_text(f"{self._version}-system"))
-        return self.request(sample, (system, Message("user", text, pictures)))
+        return self.request(sample, (self._instruction, Message("user", text, pictures)))
 
     def again(self, request: Request, answer: Answer, refusal: Refusal) -> Request:
         """Return the next question: the conversation so far, the refused answer, and why it was refused."""

@@ -10,6 +10,7 @@ from gmner.records import Box, Entity
 
 FOLDER = "prompts"
 FINGERPRINT_FILES = ("teachers/prompts",)
+FINGERPRINT_FILES = ("teachers/prompts",)
 
 
 @functools.cache
@@ -81,7 +82,8 @@ def place_in_words(box: Box, size_wh: tuple[int, int]) -> str:
     width, height = size_wh
     across = ("left", "middle", "right")[_third((box[0] + box[2]) / 2 / width)]
     down = ("top", "middle", "bottom")[_third((box[1] + box[3]) / 2 / height)]
-    where = "in the middle" if across == down == "middle" else f"at the {down} {across}".replace("middle ", "")
+    sides = [word for word in (down, across) if word != "middle"]
+    where = f"at the {' '.join(sides)}" if sides else "in the middle"
     share = (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
     size = "filling much of it" if share > 0.4 else "of middling size" if share > 0.08 else "small"
     return f"{where}, {size}"

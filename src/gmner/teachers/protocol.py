@@ -10,11 +10,15 @@ from gmner.teachers.pictures import Picture
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation; pictures stand before the text."""
+    """One message of a conversation; pictures stand before the text.
+
+    `cached` says that the conversation up to here is the same for all samples: worth a place in a prompt cache.
+    """
 
     role: Literal["system", "user", "assistant"]
     text: str
     pictures: tuple[Picture, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
