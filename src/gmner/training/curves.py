@@ -72,9 +72,13 @@ def _plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         points = [(row["step"], row[f"dev_{name}"]) for row in rows if row.get(f"dev_{name}") is not None]
         if points:
             axes[3].plot(*zip(*points, strict=True), marker="o", label=name.replace("_f1", "").upper())
-    axes[3].set(title="dev F1", xlabel="optimizer step", ylim=(0, 100))
     if axes[3].lines:
+        axes[3].set(title="dev F1", xlabel="optimizer step", ylim=(0, 100))
         axes[3].legend()
+    else:
+        points = [(row["step"], row["token_accuracy"]) for row in rows if row.get("token_accuracy") is not None]
+        axes[3].plot(*zip(*points, strict=True) if points else ([], []), linewidth=1)
+        axes[3].set(title="share of tokens right", xlabel="optimizer step", ylim=(0, 1))
     for axis in axes:
         axis.grid(alpha=0.3)
     with atomic_path(path) as temporary:
