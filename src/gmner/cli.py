@@ -21,6 +21,7 @@ COMMANDS = {
     "pretrain-tiny": "train the tiny backbone from scratch (about an hour on two cores)",
     "rationales": "ask the teacher for the reasoning of each training sample",
     "samples": "join annotations, boxes and pictures of a data set into one table",
+    "score": "score any system's predictions against gold annotations",
     "scores": "count a run's predictions against the annotation",
     "teacher": "look after the teachers' answers: status, cost, retry, export, import",
     "table": "lay scores out as one of the paper's tables or as its figure 3",

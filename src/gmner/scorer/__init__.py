@@ -1,0 +1,1 @@
+"""The reference scorer: anybody's predictions against the annotation, in their own formats."""
