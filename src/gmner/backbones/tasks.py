@@ -100,7 +100,7 @@ class Tutor:
                   "company", "band", "city", "park", "sports_facility", "film_and_television_works", "game",
                   "festival", "<think>", "</think>", "<answer>", "</answer>", "|", ";", "\\;", "[", "]", "12",
                   "Picture:", "visible.", "absent.", "seen", ",", "&", "."]  # fmt: skip
-        count = 3 + int(self.generator.integers(8))
+        count = 4 + int(self.generator.integers(12))
         words = [
             core_word(self.generator, "backbone") if self.generator.random() < 0.4 else self._pick(*pieces)
             for _ in range(count)
@@ -112,7 +112,7 @@ class Tutor:
         """Copy the names of a tweet."""
         tweet = self._tweet(scene)
         found = [named.mention for named in tweet.named]
-        return Exercise("names", f"Which names? {tweet.text}", ", ".join(found) if found else "None")
+        return Exercise("names", f"Which names? {tweet.text}", "Names: " + (", ".join(found) if found else "None"))
 
     def kinds(self, scene: Scene) -> Exercise:
         """Say of every name in a tweet what it is, coarsely or finely."""
@@ -120,7 +120,7 @@ class Tutor:
         style = self.generator.integers(3)
         parts = [f"{named.mention}: {self._label(named.type, named.fine_type, style)}" for named in tweet.named]
         ask = ("What kind is each name?", "What type is each name?", "What fine type is each name?")[style]
-        return Exercise("kinds", f"{ask} {tweet.text}", ", ".join(parts) if parts else "None")
+        return Exercise("kinds", f"{ask} {tweet.text}", "Kinds: " + (", ".join(parts) if parts else "None"))
 
     @staticmethod
     def _label(kind: str, fine: str, style: int) -> str:
@@ -130,7 +130,8 @@ class Tutor:
         """Say of every name in a tweet how it looks, by the tweet alone."""
         tweet = self._tweet(scene)
         parts = [f"{named.mention} is {named.description or 'not described'}" for named in tweet.named]
-        return Exercise("looks", f"How do the names look? {tweet.text}", ". ".join(parts) + "." if parts else "None")
+        reply = "Looks: " + (". ".join(parts) + "." if parts else "None")
+        return Exercise("looks", f"How do the names look? {tweet.text}", reply)
 
     def _notes(self, scene: Scene, tweet: Tweet) -> str:
         if not tweet.named:
