@@ -1,8 +1,13 @@
+import zipfile
+from pathlib import Path
+
 import pytest
+from teacher_samples import make_sample
 
 from gmner.config.teachers import AcceptanceLimits
 from gmner.records import Entity
 from gmner.teachers.acceptance import CODES, judge
+from gmner.teachers.template import STYLES, write_rationale
 
 SEEN = Entity(0, 2, "Mara Quist", "PER", boxes=((0.0, 0.0, 9.0, 9.0),))
 ABSENT = Entity(3, 5, "Port Zelka", "LOC")
@@ -77,3 +82,34 @@ def test_undecided_only_where_asked() -> None:
 def test_detail_names_the_place() -> None:
     refusal = judge("Mara Quist at [12, 30]. Port Zelka", (SEEN, ABSENT), AcceptanceLimits())
     assert str(refusal) == "coordinates: '[12, 30'"
+
+
+def test_case_tells_mentions_apart_and_is_forgiven_where_it_does_not() -> None:
+    league, word = Entity(0, 1, "NFL", "ORG"), Entity(3, 4, "nfl", "ORG", boxes=((0.0, 0.0, 9.0, 9.0),))
+    limits = AcceptanceLimits()
+    assert judge("NFL: absent. nfl: visible.", (league, word), limits, must_decide=True) is None
+    refusal = judge("NFL: visible. nfl: visible.", (league, word), limits)
+    assert refusal is not None and refusal.code == "contradiction_visible"
+    both_absent = (league, Entity(3, 4, "nfl", "ORG"))
+    assert judge("The NFL plays. NFL: absent.", both_absent, limits, must_decide=True) is None
+    group = (Entity(0, 1, "IS", "ORG"), Entity(2, 3, "Iraqi", "LOC"))
+    assert judge("IS is absent: no. Iraqi is absent: no.", group, limits, must_decide=True) is None
+
+
+@pytest.mark.slow
+def test_the_template_is_accepted_for_every_real_tweet(shared_dir: Path, tmp_path: Path) -> None:
+    from gmner.config.data import TwitterDataset
+    from gmner.datasets.problems import Problems
+    from gmner.datasets.twitter import read_twitter
+
+    with zipfile.ZipFile(next((shared_dir / "data").glob("GMNER-*.zip"))) as archive:
+        archive.extractall(tmp_path, [name for name in archive.namelist() if "/Twitter10000_v2.0/" in name])
+    (root,) = (path for path in tmp_path.iterdir())
+    drafts = read_twitter(TwitterDataset(kind="twitter"), root, None, Problems())
+    assert len(drafts) == 10_000
+    limits = AcceptanceLimits(max_words=150)
+    for number, draft in enumerate(drafts):
+        sample = make_sample(caption=None, entities=draft.entities)
+        for style in STYLES if number % 5 == 0 else STYLES[:1]:
+            refusal = judge(write_rationale(sample, style), draft.entities, limits, must_decide=True)
+            assert refusal is None, (draft.image_id, style, str(refusal))

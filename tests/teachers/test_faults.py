@@ -106,3 +106,20 @@ def test_a_batch_submitted_before_a_kill_is_found_again(tmp_path: Path, picture:
         assert len(rows) == 60 and all(row["accepted"] for row in rows)
         assert len(server.ledger.seen) == 60 and server.ledger.batches_created == 3
         check_ledger(tmp_path, server, provider, 1.0, kills=2)
+
+
+@pytest.mark.slow
+def test_ctrl_c_lets_what_is_in_flight_arrive(tmp_path: Path, picture: Path) -> None:
+    write_samples(tmp_path / "samples.parquet", [make_sample(number, image_path=str(picture)) for number in range(300)])
+    with FaultServer(delay_s=0.4) as server:
+        process = start(tmp_path, server, "openai")
+        while len(server.ledger.seen) < 20:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        kept = {stored.answer.raw["id"] for stored in AnswerStore(store_folder(tmp_path / "store", "openai", "big"))}
+        assert kept == {one.answer_id for one in server.ledger.seen} and len(kept) < 300
+        log = (tmp_path / "log").read_text()
+        assert "waiting for the answers in flight" in log and "Traceback" not in log
+        assert not (tmp_path / "r.parquet").exists()

@@ -91,14 +91,15 @@ def judge(
         return Refusal("tags", f"'{_unmark(found.group(), mentions)}'")
     if found := _COORDINATES.search(marked):
         return Refusal("coordinates", f"'{_unmark(found.group(), mentions)}'")
-    named = {ord(place) - _FIRST_MARK for place in _PLACE.findall(marked)}
-    if missing := [mention for index, mention in enumerate(mentions) if index not in named]:
+    named = {mentions[ord(place) - _FIRST_MARK].casefold() for place in _PLACE.findall(marked)}
+    if missing := [mention for mention in mentions if mention.casefold() not in named]:
         return Refusal("mention_missing", f"'{missing[-1]}'")
     return _judge_decisions(marked, mentions, entities, must_decide)
 
 
 def _judge_decisions(marked: str, mentions: list[str], entities: Sequence[Entity], must_decide: bool) -> Refusal | None:
     verdicts = _verdicts(marked)
+    decided = {mentions[index].casefold() for index in verdicts}
     for index, mention in enumerate(mentions):
         gold = {bool(entity.boxes) for entity in entities if entity.mention == mention}
         said = verdicts.get(index, {})
@@ -106,21 +107,25 @@ def _judge_decisions(marked: str, mentions: list[str], entities: Sequence[Entity
             return Refusal("contradiction_visible", f"'{mention}' in: {_unmark(said[True], mentions)}")
         if gold == {True} and False in said:
             return Refusal("contradiction_absent", f"'{mention}' in: {_unmark(said[False], mentions)}")
-        if must_decide and not said:
+        if must_decide and mention.casefold() not in decided:
             return Refusal("undecided", f"'{mention}'")
     return None
 
 
 def _mark(text: str, mentions: Sequence[str]) -> str:
-    """Put a mark in the place of each mention, the longest first; case and white space do not matter."""
+    """Put a mark in the place of each mention, the longest first; white space does not matter.
+
+    Case matters only where the text has the mention as it is: tweets name both NFL and nfl, and IS is not 'is'.
+    """
     text = _PLACE.sub("?", text)
     for index, mention in enumerate(mentions):
         words = r"\s+".join(re.escape(word) for word in mention.split())
-        left, right = (
-            (r"(?<!\w)" if mention[:1].isalnum() else ""),
-            (r"(?!\w)" if mention[-1:].isalnum() else ""),
-        )
-        text = re.sub(left + words + right, chr(_FIRST_MARK + index), text, flags=re.IGNORECASE)
+        left = r"(?<!\w)" if mention[:1].isalnum() else ""
+        right = r"(?!\w)" if mention[-1:].isalnum() else ""
+        mark = chr(_FIRST_MARK + index)
+        text, count = re.subn(left + words + right, mark, text)
+        if not count:
+            text = re.sub(left + words + right, mark, text, flags=re.IGNORECASE)
     return text
 
 
