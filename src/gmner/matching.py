@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from gmner.boxes import box_iou_matrix
 from gmner.records import Box, Record
@@ -68,7 +67,7 @@ class Group:
         """Return the IoU of each pair of records with boxes, paired so that the sum is the highest possible."""
         if self.iou.size <= 1:
             return self.iou.reshape(-1)
-        rows, columns = linear_sum_assignment(self.iou, maximize=True)
+        rows, columns = _best_assignment(self.iou)
         return np.asarray(self.iou[rows, columns])
 
 
@@ -133,7 +132,14 @@ def matching_size(edges: NDArray[np.bool_]) -> int:
     return len(maximum_matching(edges))
 
 
+def _best_assignment(weights: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    from scipy.optimize import linear_sum_assignment  # slow to import, and few tweets need it
+
+    rows, columns = linear_sum_assignment(weights, maximize=True)
+    return rows, columns
+
+
 def maximum_matching(edges: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return a maximum matching of a bipartite graph given as a matrix of edges, as (row, column), rows ascending."""
-    rows, columns = linear_sum_assignment(edges.astype(np.float64), maximize=True)
+    rows, columns = _best_assignment(edges.astype(np.float64))
     return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if edges[row, column]]

@@ -1,11 +1,12 @@
 """The paper's metrics (appendix A): counts of each tweet, and what is made of their sums (docs/metrics.md)."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
-from gmner.matching import Group, group_records, mention_key, mention_type_key
+from gmner.matching import Group, best_iou, group_records, mention_key, mention_type_key
 from gmner.records import Record
 
 TASKS = ("gmner", "mner", "eeg")
@@ -33,43 +34,65 @@ class Counts:
     iou_sum: float = 0.0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Counts(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
 
 
 COUNT_NAMES = tuple(field.name for field in fields(Counts))
+_values: Callable[[Counts], tuple[Any, ...]] = attrgetter(*COUNT_NAMES)
 
 
 def total(counts: Iterable[Counts]) -> Counts:
     """Return the sum of tweets' counts."""
-    columns = zip(*(astuple(one) for one in counts), strict=True)
+    columns = zip(*map(_values, counts), strict=True)
     return Counts(*(sum(column) for column in columns))
 
 
 def count_sample(predicted: Sequence[Record], gold: Sequence[Record], iou: float) -> Counts:
     """Count one tweet. Both sides' boxes are in one frame; a region is right from an IoU of `iou` on."""
     typed = group_records(predicted, gold, mention_type_key)
-    ious = [value for group in typed for value in group.best_ious().tolist()]
+    gmner, mner, acc_50, acc_75 = 0, 0, 0, 0
+    ious: list[float] = []
+    for group in typed:
+        mner += group.pairs
+        if len(group.predicted) == len(group.gold) == 1:  # nearly always: nothing to choose
+            value = _single_iou(group.predicted[0], group.gold[0])
+            gmner += value is not None and value >= iou
+            if value is not None and group.gold[0].boxes:
+                ious.append(value)
+                acc_50 += value >= ACCURACY_IOUS[0]
+                acc_75 += value >= ACCURACY_IOUS[1]
+            continue
+        gmner += group.region_pairs(iou)
+        acc_50 += group.grounded_pairs(ACCURACY_IOUS[0])
+        acc_75 += group.grounded_pairs(ACCURACY_IOUS[1])
+        ious += group.best_ious().tolist()
     return Counts(
         predicted=len(predicted),
         gold=len(gold),
-        gmner=sum(group.region_pairs(iou) for group in typed),
-        mner=sum(group.pairs for group in typed),
-        eeg=sum(group.region_pairs(iou) for group in _mention_groups(typed, predicted, gold)),
+        gmner=gmner,
+        mner=mner,
+        eeg=_eeg(typed, predicted, gold, iou, gmner),
         groundable=sum(bool(record.boxes) for record in gold),
-        acc_50=sum(group.grounded_pairs(ACCURACY_IOUS[0]) for group in typed),
-        acc_75=sum(group.grounded_pairs(ACCURACY_IOUS[1]) for group in typed),
+        acc_50=acc_50,
+        acc_75=acc_75,
         paired=len(ious),
         iou_sum=float(sum(sorted(ious))),  # sorted: the same sum in any order of the records
     )
 
 
-def _mention_groups(typed: list[Group], predicted: Sequence[Record], gold: Sequence[Record]) -> list[Group]:
+def _single_iou(predicted: Record, gold: Record) -> float | None:
+    """Return the IoU of two records' regions: 1 where both are absent, None where one is."""
+    if not predicted.boxes or not gold.boxes:
+        return 1.0 if not predicted.boxes and not gold.boxes else None
+    return best_iou(predicted.boxes, gold.boxes)
+
+
+def _eeg(typed: list[Group], predicted: Sequence[Record], gold: Sequence[Record], iou: float, gmner: int) -> int:
     # Where nobody disagrees about types, the groups by mention are those by mention and type.
-    if len(typed) == len({record.mention for record in gold}) and sum(len(g.predicted) for g in typed) == len(
-        predicted
-    ):
-        return typed
-    return group_records(predicted, gold, mention_key)
+    one_type_each = len(typed) == len({record.mention for record in gold})
+    if one_type_each and sum(len(group.predicted) for group in typed) == len(predicted):
+        return gmner
+    return sum(group.region_pairs(iou) for group in group_records(predicted, gold, mention_key))
 
 
 def count_by_type(predicted: Sequence[Record], gold: Sequence[Record], iou: float) -> dict[str, Counts]:
@@ -85,7 +108,7 @@ def count_by_type(predicted: Sequence[Record], gold: Sequence[Record], iou: floa
 
 
 def _as_dict(counts: Counts) -> dict[str, Any]:
-    return dict(zip(COUNT_NAMES, astuple(counts), strict=True))
+    return dict(zip(COUNT_NAMES, _values(counts), strict=True))
 
 
 def ratio(part: float, whole: float) -> float:

@@ -61,7 +61,7 @@ class Profile:
         Boxes come in pixels of the original image. With `fine` the gold types are the fine ones.
         """
         gold = [Record(normalise_mention(e.mention), _type(e, fine), e.boxes) for e in sample.entities]
-        guesses = [replace(record, mention=normalise_mention(record.mention)) for record in predicted]
+        guesses = [_normalised(record) for record in predicted]
         if self.match == "span":
             spans = align(guesses, sample.tokens)
             gold = _named_by_span(gold, [(e.start, e.end) for e in sample.entities])
@@ -74,6 +74,11 @@ class Profile:
         if self.frame == "resized":
             gold, guesses = ([_resized(r, sample.size_wh) for r in side] for side in (gold, guesses))
         return guesses, gold
+
+
+def _normalised(record: Record) -> Record:
+    mention = normalise_mention(record.mention)
+    return record if mention == record.mention else replace(record, mention=mention)
 
 
 def _type(entity: Entity, fine: bool) -> str:

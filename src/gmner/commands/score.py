@@ -1,6 +1,7 @@
 """`gmner score`: anybody's predictions against the annotation, by a named convention."""
 
 import argparse
+import gc
 import json
 import sys
 from dataclasses import asdict, replace
@@ -36,6 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
+    collecting = gc.isenabled()
+    gc.disable()  # millions of small records and no cycles: walking them again and again takes a third of the time
+    try:
+        return _run(args)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _run(args: argparse.Namespace) -> int:
     request = _request(args)
     gold = read_gold(request.gold, request.xml_dir, request.split)
     scored = score_gold(request, gold)
