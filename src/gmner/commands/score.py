@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
     compared = None
     if args.compare is not None:
         other = score_gold(replace(request, predictions=args.compare), gold)
-        compared = compare(other, scored)
+        compared = compare(scored, other)
     scores = scored.to_json()
     if args.json:
         more: dict[str, Any] = {"analysis": analysis} if analysis else {}
@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     print(score_text(scores, scored.details()))
     if compared:
-        print(f"\n{comparison_text((args.compare.name, request.predictions.name), compared)}")
+        print(f"\n{comparison_text(request.predictions.name, args.compare.name, compared)}")
     if analysis:
         print(f"\n{analysis_text(analysis)}")
     return 0

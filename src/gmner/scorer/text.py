@@ -50,8 +50,8 @@ def score_text(scores: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     return "\n".join([*parts, scores["signature"]])
 
 
-def comparison_text(names: tuple[str, str], compared: Mapping[str, Comparison]) -> str:
-    """Return how the second of two named files differs from the first."""
+def comparison_text(name: str, other: str, compared: Mapping[str, Comparison]) -> str:
+    """Return by how much the file `name` scores higher than the file `other`."""
     rows = [
         [
             task.upper(),
@@ -62,7 +62,7 @@ def comparison_text(names: tuple[str, str], compared: Mapping[str, Comparison]) 
         ]
         for task, one in compared.items()
     ]
-    head = f"{names[1]} less {names[0]}, points of F1 on the same tweets:"
+    head = f"{name} less {other}, points of F1 on the same tweets:"
     return f"{head}\n{table(['', 'difference', '95 %', 'p (bootstrap)', 'p (randomisation)'], rows)}"
 
 
