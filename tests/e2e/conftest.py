@@ -33,3 +33,11 @@ def workspace(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace
     root = tmp_path_factory.mktemp("workspace")
     yield Workspace(root, repo)
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def plain_workspace(repo: Path, tmp_path: Path) -> Workspace:
+    """A workspace for what needs no backbone."""
+    root = tmp_path / "workspace"
+    root.mkdir()
+    return Workspace(root, repo)
