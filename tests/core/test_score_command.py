@@ -100,8 +100,8 @@ def test_a_table_for_people(gold: Path, tmp_path: Path, capsys) -> None:  # type
     text = capsys.readouterr().out
     assert re.search(r"GMNER  100\.00  100\.00  100\.00  .* to 100\.00 +3 +3 +3\n", text)
     assert "gmner|profile:paper" in text
-    assert "medium box" not in text
-    assert "large box" in text
+    assert "large box" not in text
+    assert "medium box" in text
     assert "seen in train" in text
 
 
