@@ -47,10 +47,11 @@ class Profile:
     boxes: str = "any"
     duplicates: str = "count"
 
-    def signature(self, iou: float) -> str:
-        """Return what is printed beside every number counted by this convention."""
+    def signature(self, iou: float, fine: bool = False) -> str:
+        """Return what is printed beside every number counted by this convention; `fine`: of fine types."""
         parts = [f"profile:{self.name}", f"iou:{iou:g}", f"frame:{self.frame}", f"match:{self.match}"]
         parts += [f"boxes:{self.boxes}", *([f"duplicates:{self.duplicates}"] if self.duplicates != "count" else [])]
+        parts += ["types:fine"] if fine else []
         return "|".join(["gmner", *parts, f"v:{VERSION}"])
 
     def prepare(

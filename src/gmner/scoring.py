@@ -107,7 +107,7 @@ def score_report(
     by_type = _sum_by_type(count_by_type(predicted, gold, iou) for predicted, gold in prepared)
     regions = region_scores(counts)
     return {
-        "signature": profile.signature(iou),
+        "signature": profile.signature(iou, fine),
         "samples": len(samples),
         **{task: task_scores(counts, task) for task in TASKS},
         "regions": regions,

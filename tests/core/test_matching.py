@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gmner.boxes import box_iou_matrix
 from gmner.matching import (
     best_iou,
     group_records,
@@ -76,3 +77,18 @@ def test_a_thousand_identical_records_take_less_than_a_second(boxes) -> None:  #
     counts = count_sample(predicted, gold, 0.5)
     assert time.process_time() - begin < 1
     assert counts.mner == 1000
+
+
+corner = st.integers(0, 40).map(float)
+box = st.tuples(corner, corner, corner, corner).map(
+    lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
+)
+
+
+@given(st.lists(box, min_size=1, max_size=6), st.lists(box, min_size=1, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_iou_is_symmetric_bounded_and_the_same_in_both_ways_of_computing_it(a: list, b: list) -> None:  # type: ignore[type-arg]
+    value = best_iou(a, b)
+    assert value == best_iou(b, a)
+    assert 0 <= value <= 1
+    assert value == pytest.approx(float(box_iou_matrix(a, b).max()))

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gmner.config.run import ScoreSettings
 from gmner.config.stages import ScoresStage
@@ -81,6 +83,21 @@ def test_fine_types_are_scored_where_asked() -> None:
     assert gmner_f1([sample], [found]) == 0
     assert gmner_f1([sample], [found], fine=True) == 100
     assert f1_scores([sample], [found], ScoreSettings(iou=0.9)) == {"gmner_f1": 0, "mner_f1": 0, "eeg_f1": 100}
+
+
+def test_fine_types_stand_in_the_signature(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    make_scores(_stage(fine=True), *tables, "test", tmp_path / "scores.json")
+    found = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert found["signature"].endswith("|boxes:any|types:fine|v:1")
+
+
+@given(st.permutations(range(6)))
+@settings(max_examples=20, deadline=None)
+def test_the_order_of_samples_changes_nothing(order: list[int]) -> None:
+    samples = [_sample(n) for n in range(6)]
+    found = [[Record("Jo", kind, (BOX,))] * n for n, kind in enumerate(["PER", "ORG", "PER", "PER", "LOC", "PER"])]
+    mixed = f1_scores([samples[n] for n in order], [found[n] for n in order])
+    assert mixed == f1_scores(samples, found)
 
 
 def test_samples_without_a_prediction_are_an_error(tables: tuple[Path, Path], tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def score_gold(request: Request, gold: list[Sample]) -> Scored:
         predictions = [one for one, is_known in zip(predictions, known, strict=True) if not is_known]
     prepare = request.profile.prepare
     prepared = [prepare(s, p, request.fine) for s, p in zip(samples, predictions, strict=True)]
-    signature = request.profile.signature(request.iou) + ("|types:fine" if request.fine else "")
+    signature = request.profile.signature(request.iou, request.fine)
     return Scored(
         signature=signature + ("|without:train-duplicates" if request.exclude_train_duplicates else ""),
         tweets=[count_sample(predicted, truth, request.iou) for predicted, truth in prepared],

@@ -132,7 +132,7 @@ def _measured_row(rows: Sequence[TableRow]) -> Row:
         teacher=first.teacher or "",
         seeds=tuple(row.seed for row in rows),
         samples=sizes[0],
-        signature=signatures[0] + ("|types:fine" if first.fine else ""),
+        signature=signatures[0],
         strength=first.strength,
         tweets={row.seed: report["tweets"] for row, report in zip(rows, reports, strict=True)},
     )
