@@ -1,6 +1,7 @@
 """Figure 3: Acc@0.5, GMNER F1 and mean IoU against the strength of box perturbation (paper, section 4.7)."""
 
 import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def draw(panels: dict[Panel, list[Row]], paths: Sequence[Path]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of every font in a PDF
     import matplotlib.pyplot as plt
 
     settings: Any = {"font.size": 9, "pdf.fonttype": 42, "savefig.dpi": 200, "font.family": "DejaVu Sans"}
