@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ FAST = {"first_wait_s": 0.01, "longest_wait_s": 0.2, "timeout_s": 5.0, "attempts
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-key")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test-key")
 
 
 class Stage:
@@ -49,7 +50,7 @@ class Stage:
 @pytest.mark.parametrize("mode", ["sync", "batch"])
 def test_round_trip_and_nothing_is_asked_twice(tmp_path: Path, picture: Path, provider: str, mode: str) -> None:
     stage = Stage(tmp_path, picture, 12)
-    with FaultServer(key="sk-test") as server:
+    with FaultServer(key="sk-test-key") as server:
         rows = stage.run(server, provider, mode=mode)
         assert [row["sample_id"] for row in rows] == [f"train/{number}" for number in range(12)]
         assert all(row["accepted"] for row in rows)
@@ -73,6 +74,27 @@ def test_what_decides_an_answer_asks_again(tmp_path: Path, picture: Path, provid
         assert len(server.ledger.seen) == 4
 
 
+def test_only_what_is_really_new_is_asked(tmp_path: Path, picture: Path) -> None:
+    stage = Stage(tmp_path, picture, 4)
+    with FaultServer() as server:
+        stage.run(server, "openai")
+        # Other splits and names, other order, two samples more, one tweet twice: two questions.
+        renamed = [
+            dataclasses.replace(make_sample(number, image_path=str(picture)), sample_id=f"train/new-{number}")
+            for number in (5, 3, 1, 0, 2, 4)
+        ]
+        again = dataclasses.replace(renamed[0], sample_id="train/twice")
+        write_samples(stage.samples, [*renamed, again])
+        rows = stage.run(server, "openai", limits={**FAST, "max_in_flight": 3, "start_in_flight": 1}, max_tries=5)
+        assert len(server.ledger.seen) == 6
+        assert [row["sample_id"] for row in rows[:2]] == ["train/new-5", "train/new-3"] and rows[0]["key"] == rows[6][
+            "key"
+        ]
+        # Stricter acceptance judges the old answers anew and asks again only for those it refuses.
+        stage.run(server, "openai", acceptance={"max_words": 250, "max_characters": 2000}, when_refused="drop")
+        assert len(server.ledger.seen) == 6
+
+
 def test_a_changed_picture_asks_again(tmp_path: Path, picture: Path) -> None:
     stage = Stage(tmp_path, picture, 2)
     with FaultServer() as server:
@@ -90,7 +112,7 @@ def test_a_wrong_key_stops_at_once_with_one_line(tmp_path: Path, picture: Path, 
     with FaultServer(key="the right one") as server:
         with pytest.raises(GmnerError, match=rf"refuses the key in {variable} \(401\)") as caught:
             stage.run(server, provider, mode=mode)
-        assert "sk-test" not in str(caught.value) and "\n" not in str(caught.value)
+        assert "sk-test-key" not in str(caught.value) and "\n" not in str(caught.value)
         assert server.ledger.unauthorised <= 8
     assert not (tmp_path / "r.parquet").exists()
 

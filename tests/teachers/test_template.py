@@ -10,8 +10,8 @@ from gmner.teachers.template import STYLES, write_rationale
 
 def test_evidence_says_picture_then_look_then_decision() -> None:
     assert write_rationale(make_sample(), "evidence") == (
-        "Picture: red person, blue house. Mara Quist is red person: visible. "
-        "Port Zelka is green house: absent. Tavin is not described: absent."
+        "Picture: red person visible, blue house visible. Mara Quist is red person visible. "
+        "Port Zelka is green house absent. Tavin is not described absent."
     )
 
 
@@ -19,7 +19,7 @@ def test_other_styles() -> None:
     assert write_rationale(make_sample(), "terse") == "Mara Quist: visible. Port Zelka: absent. Tavin: absent."
     assert write_rationale(make_sample(), "decide_first") == (
         "Mara Quist is visible: red person. Port Zelka is absent: green house. "
-        "Tavin is absent: not described. Picture: red person, blue house."
+        "Tavin is absent: not described. Picture: red person visible, blue house visible."
     )
 
 

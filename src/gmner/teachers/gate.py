@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,31 +24,30 @@ class Gate:
         self._complained = False
         self._fell_at = 0.0
         self._closed_until = 0.0
-        self._changed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
     async def passing(self) -> AsyncIterator[None]:
-        """Hold one of the places."""
-        async with self._changed:
-            while True:
-                held_back = self._closed_until - time.monotonic()
-                if held_back > 0:
-                    await self._wait(held_back)
-                elif self.in_flight >= int(self.limit):
-                    await self._wait(None)
-                else:
-                    break
-            self.in_flight += 1
+        """Hold one of the places; those who wait get theirs in the order in which they came."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._let_in()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._leave()
+            raise
         try:
             yield
         finally:
-            self.in_flight -= 1
-            await self._notify()
+            self._leave()
 
     def went_well(self) -> None:
         """Let more through."""
         step = 1.0 / self.limit if self._complained else 1.0
         self.limit = min(self._most, self.limit + step)
+        self._let_in()
 
     def slow_down(self, sent_at: float, wait_s: float | None) -> None:
         """Let fewer through, after a complaint about a request sent at `sent_at` (monotonic seconds)."""
@@ -59,13 +59,17 @@ class Gate:
             self._fell_at = now
             self.limit = max(1.0, self.limit * _FALL)
 
-    async def _wait(self, seconds: float | None) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        self._let_in()
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _let_in(self) -> None:
+        held_back = self._closed_until - time.monotonic()
+        if held_back > 0:
+            asyncio.get_running_loop().call_later(held_back + 0.001, self._let_in)
+            return
+        while self._waiting and self.in_flight < int(self.limit):
+            place = self._waiting.popleft()
+            if not place.done():
+                self.in_flight += 1
+                place.set_result(None)

@@ -24,6 +24,10 @@ class Amount:
         usd = None if self.usd is None and other.usd is None else (self.usd or 0.0) + (other.usd or 0.0)
         return Amount(usd, self.tokens + other.tokens, self.requests + other.requests)
 
+    def __sub__(self, other: "Amount") -> "Amount":
+        usd = None if self.usd is None else self.usd - (other.usd or 0.0)
+        return Amount(usd, self.tokens - other.tokens, self.requests - other.requests)
+
 
 NOTHING = Amount(None, 0, 0)
 
