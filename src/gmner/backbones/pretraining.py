@@ -42,8 +42,8 @@ _FIRST = {
     "link": 0.5, "records": 0.5,
 }  # fmt: skip
 _LAST = {
-    "list": 1.0, "hold": 0.5, "locate": 1.5, "exists": 1.0, "copy": 0.7, "names": 0.5, "kinds": 0.7, "looks": 0.7,
-    "link": 1.5, "records": 4.0,
+    "list": 1.0, "hold": 0.3, "locate": 1.5, "exists": 1.5, "copy": 0.5, "names": 0.4, "kinds": 0.5, "looks": 1.0,
+    "link": 2.0, "records": 4.0,
 }  # fmt: skip
 _TURN = (0.4, 0.65)
 """Shares of all steps between which the first mixture becomes the last."""
@@ -58,7 +58,7 @@ class PretrainSettings:
     vision_steps: int = 1300
     vision_batch: int = 48
     vision_rate: float = 1.5e-3
-    steps: int = 7000
+    steps: int = 8500
     batch: int = 16
     rate: float = 1.2e-3
     warmup: int = 200

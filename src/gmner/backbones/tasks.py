@@ -29,6 +29,15 @@ def _model_box(thing: Thing, scale: float) -> str:
     return "[" + ",".join(str(round(value * scale)) for value in thing.box) + "]"
 
 
+def _seen(scene: Scene) -> str:
+    """Say what the picture holds, each thing followed by the word that decides about a name that looks so.
+
+    The decision is then a matter of copying what followed the same words before, which small models learn early;
+    judging whether a list holds a word is something they learn late.
+    """
+    return "Seen: " + ", ".join(f"{name} visible" for name in scene.descriptions) + "."
+
+
 class Tutor:
     """Draws exercises about a scene; `scale` takes a picture's pixels to the model's frame."""
 
@@ -72,9 +81,9 @@ class Tutor:
         """Say what the picture holds."""
         return Exercise("hold", self._pick("What is in the picture?", "Describe the image."), f"{scene.caption}.")
 
-    def _described(self, scene: Scene) -> tuple[str, Thing | None]:
-        """Return a description and the thing it fits, or one that fits none (half of the time)."""
-        if self.generator.random() < 0.6:
+    def _described(self, scene: Scene, present: float) -> tuple[str, Thing | None]:
+        """Return a description and the thing it fits, with probability `present`, or one that fits none."""
+        if self.generator.random() < present:
             index = self.generator.integers(len(scene.things))
             return scene.descriptions[index], scene.things[index]
         looks = {thing.look for thing in scene.things}
@@ -85,14 +94,14 @@ class Tutor:
 
     def locate(self, scene: Scene) -> Exercise:
         """Give the box of the described thing, or say that there is none."""
-        name, thing = self._described(scene)
+        name, thing = self._described(scene, 0.85)
         return Exercise("locate", f"Where is the {name}?", _model_box(thing, self.scale) if thing else "None")
 
     def exists(self, scene: Scene) -> Exercise:
         """Say whether the described thing is there, after saying what is."""
-        name, thing = self._described(scene)
+        name, thing = self._described(scene, 0.5)
         verdict = "visible" if thing else "absent"
-        return Exercise("exists", f"Is there a {name}?", f"Seen: {scene.caption}. {name}: {verdict}.")
+        return Exercise("exists", f"Is there a {name}?", f"{_seen(scene)} {name} {verdict}.")
 
     def copy(self, scene: Scene) -> Exercise:
         """Copy a line with marks and tags in it."""
@@ -135,12 +144,12 @@ class Tutor:
 
     def _notes(self, scene: Scene, tweet: Tweet) -> str:
         if not tweet.named:
-            return f"Seen: {scene.caption}. No name."
+            return f"{_seen(scene)} No name."
         lines = [
-            f"{named.mention} is {named.description or 'not described'}: {'visible' if named.boxes else 'absent'}."
+            f"{named.mention} is {named.description or 'not described'} {'visible' if named.boxes else 'absent'}."
             for named in tweet.named
         ]
-        return f"Seen: {scene.caption}. {' '.join(lines)}"
+        return f"{_seen(scene)} {' '.join(lines)}"
 
     def link(self, scene: Scene) -> Exercise:
         """Say what the picture holds, then of every name how it looks and whether it is there."""
@@ -164,7 +173,7 @@ class Tutor:
         label = ("kind", "type", "fine type")[style]
         layouts = ("name = {0} @ box", "name ({0}) box", "name: {0}, box", "name -> {0} box")
         ask = f"Records, {layouts[layout].format(label)}"
-        if self.generator.random() < 0.6:
+        if self.generator.random() < 0.8:
             return Exercise(
                 "records", f"{ask}, with notes. {tweet.text}", f"{self._notes(scene, tweet)} Result: {result}"
             )
