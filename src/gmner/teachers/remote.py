@@ -123,39 +123,33 @@ def _ask(
         progress.advance(note=f"${ledger.sums.paid.usd:.4f} paid" if ledger.sums.paid.usd else "")
 
     provider = make_provider(teacher)
-    asker: Asker | BatchAsker
-    price = _price_of(teacher)
-    limits = limits_of(teacher)
-    if not isinstance(teacher, LocalTeacher) and teacher.mode == "batch":
-        batcher = BatchAsker(
-            provider,  # type: ignore[arg-type]  # both remote providers have the batch interface
-            store,
-            ledger,
-            limits,
-            price,
-            teacher.max_tokens,
-            teacher.batch_poll_s,
-            teacher.batch_requests,
-        )
-        asker, coroutine = batcher, batcher.ask_all(teaching, samples, on_done)
-    else:
-        single = Asker(provider, store, ledger, limits, price, teacher.max_tokens)
-        asker, coroutine = single, ask_all(single, teaching, samples(), on_done)
+    asker = _make_asker(teacher, provider, store, ledger)
 
-    async def then_close() -> int:
+    async def ask_and_close() -> int:
         try:
-            return await coroutine
+            if isinstance(asker, BatchAsker):
+                return await asker.ask_all(teaching, samples, on_done)
+            return await ask_all(asker, teaching, samples(), on_done)
         finally:
             await provider.close()
 
-    gave_up = run_until_done(then_close(), asker.stop)
+    gave_up = run_until_done(ask_and_close(), asker.stop)
     progress.finish()
     store.compact()
     if gave_up:
         raise GmnerError(
-            f"{gave_up} of {plan.samples} samples have no answer after {limits.attempts} attempts each; the last "
+            f"{gave_up} of {plan.samples} samples have no answer after {asker.limits.attempts} attempts each; the last "
             f"failure was: {asker.last_failure}; run again to go on, nothing that was answered is lost"
         )
+
+
+def _make_asker(teacher: PromptedTeacher, provider: Provider, store: AnswerStore, ledger: Ledger) -> Asker | BatchAsker:
+    limits, price = limits_of(teacher), _price_of(teacher)
+    if isinstance(teacher, LocalTeacher) or teacher.mode == "sync":
+        return Asker(provider, store, ledger, limits, price, teacher.max_tokens)
+    in_batches: Any = provider  # both remote providers have the batch interface
+    poll_s, most = teacher.batch_poll_s, teacher.batch_requests
+    return BatchAsker(in_batches, store, ledger, limits, price, teacher.max_tokens, poll_s, most)
 
 
 def limits_of(teacher: PromptedTeacher) -> Limits:
