@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from standins import image_ids, write_standins
-
 from gmner.schemas import read_samples
+from standins import image_ids, write_standins
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 LIMIT = 12

@@ -74,7 +74,7 @@ def test_the_gallery_makes_the_processors_patches(tokenizer):
     pixels, grid = gallery.patches(np.arange(2))
     assert torch.equal(made["image_grid_thw"], grid)
     torch.testing.assert_close(pixels, made["pixel_values"].float(), atol=1e-4, rtol=1e-4)
-    assert MODEL_SIDE == round(PICTURE_SIDE * SCALE) and gallery.cell_targets(0).shape == (CELLS * CELLS, 6)
+    assert round(PICTURE_SIDE * SCALE) == MODEL_SIDE and gallery.cell_targets(0).shape == (CELLS * CELLS, 6)
 
 
 def test_exercises_have_neither_the_prompt_nor_the_grammar_of_the_task():
@@ -95,12 +95,15 @@ def test_pretraining_is_reproducible_and_says_what_it_did(tmp_path):
     first, second = tmp_path / "first/out", tmp_path / "second/out"
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
     manifest = json.loads((first / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["seed"] == 0 and manifest["settings"]["steps"] == 3 and set(manifest["scores"]) == set(
-        Tutor(np.random.default_rng(0), SCALE).tasks
+    assert (
+        manifest["seed"] == 0
+        and manifest["settings"]["steps"] == 3
+        and set(manifest["scores"]) == set(Tutor(np.random.default_rng(0), SCALE).tasks)
     )
     processor = load_processor(first, Frame("absolute", 14000, 19600))
     text = processor.apply_chat_template(
-        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "hello"}]}], add_generation_prompt=True
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "hello"}]}],
+        add_generation_prompt=True,
     )
     made = processor(images=[Image.new("RGB", (280, 280))], text=[text], return_tensors="pt")
     assert int((made["mm_token_type_ids"] == 1).sum()) == CELLS * CELLS

@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 
-def batch_equal_pictures(model: torch.nn.Module, fused: bool = True) -> None:
+def batch_equal_pictures(model: Any, fused: bool = True) -> None:
     """Let the vision tower attend over pictures of one size in one call instead of one call a picture.
 
     Without FlashAttention, transformers splits the patches of a batch and attends picture by picture, layer by

@@ -205,7 +205,7 @@ class Pretrainer:
             if step % 100 == 99 or step + 1 == settings.steps:
                 self._report("tasks", step, settings.steps, started, done=step + 1 - first, loss=loss.item())
             if step % 500 == 499 or step + 1 == settings.steps:
-                self._report("exact", step, settings.steps, started, **self.exact())
+                self._report("exact", step, settings.steps, started, done=None, **self.exact())
                 self._checkpoint(step + 1, optimizer)
 
     @torch.no_grad()

@@ -126,7 +126,7 @@ class Tutor:
     def kinds(self, scene: Scene) -> Exercise:
         """Say of every name in a tweet what it is, coarsely or finely."""
         tweet = self._tweet(scene)
-        style = self.generator.integers(3)
+        style = int(self.generator.integers(3))
         parts = [f"{named.mention}: {self._label(named.type, named.fine_type, style)}" for named in tweet.named]
         ask = ("What kind is each name?", "What type is each name?", "What fine type is each name?")[style]
         return Exercise("kinds", f"{ask} {tweet.text}", "Kinds: " + (", ".join(parts) if parts else "None"))

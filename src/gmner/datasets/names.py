@@ -59,7 +59,7 @@ def core_word(generator: np.random.Generator, part: str) -> str:
 
 
 def _choose(generator: np.random.Generator, options: Sequence[str]) -> str:
-    return options[generator.integers(len(options))]
+    return options[int(generator.integers(len(options)))]
 
 
 def person_name(generator: np.random.Generator, part: str) -> list[str]:
