@@ -23,7 +23,7 @@ COMMANDS = {
     "samples": "join annotations, boxes and pictures of a data set into one table",
     "score": "score any system's predictions against gold annotations",
     "scores": "count a run's predictions against the annotation",
-    "teacher": "look after the teachers' answers: status, cost, retry, export, import",
+    "teacher": "look after the teachers' answers: status, cost, plan, retry, export, import",
     "table": "lay scores out as one of the paper's tables or as its figure 3",
     "targets": "write what a run learns to answer, boxes perturbed for each epoch",
     "train": "fine-tune a backbone with LoRA on the targets of one run and seed",

@@ -44,6 +44,8 @@ def test_status_cost_retry(stage: Stage, capsys: pytest.CaptureFixture[str]) -> 
         assert "openai--big: 3 answers (3 refused), 0 open batches\n  3 x refused: I can not help" in shown
         assert f"openai--big: ${server.ledger.dollars():.4f}, " in shown and "3 requests paid for 3 answers" in shown
         server.faults = {}
+        plan = ["teacher", "plan", *config_for(stage, server), "--samples", str(stage.samples)]
+        assert main(plan) == 0 and "3 of them answered in the store\nnothing to ask" in capsys.readouterr().out
         assert main(["teacher", "retry", *config_for(stage, server)]) == 0
         assert "3 answers forgotten" in capsys.readouterr().out
         rows = stage.run(server, "openai", max_tries=1)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmner.config import load_config_file
-from gmner.config.teachers import TemplateTeacher
+from gmner.config.teachers import RationalesSettings, TemplateTeacher
 from gmner.errors import ConfigError
-from gmner.rationales import types_of
+from gmner.rationales import plan_rationales, types_of
 from gmner.teachers.pricing import Amount
 from gmner.teachers.prompted import PromptedTeaching
 from gmner.teachers.store import store_folder
@@ -24,7 +24,7 @@ from gmner.teachers.upkeep import (
 if TYPE_CHECKING:
     from gmner.teachers.prompted import PromptedTeacher
 
-HELP = "look after the teachers' answers: status, cost, retry, export, import"
+HELP = "look after the teachers' answers: status, cost, plan, retry, export, import"
 _STORE = Path("resources/teacher-store")
 
 
@@ -33,12 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     status = actions.add_parser("status", help="what is in the store, and what failed and why")
     cost = actions.add_parser("cost", help="what it cost, and what may have been paid without an answer")
+    planning = actions.add_parser("plan", help="what a teacher would be asked and what it would cost; asks nobody")
     retry = actions.add_parser("retry", help="forget failed answers, so that the next run asks again")
     exporting = actions.add_parser("export", help="write accepted rationales as {image_path, think} JSONL")
     importing = actions.add_parser("import", help="read {image_path, think} JSONL as a teacher's answers")
-    for action in (status, cost, retry, importing):
+    for action in (status, cost, planning, retry, importing):
         action.add_argument("--store", type=Path, default=_STORE, help=f"default: {_STORE}")
-    for action in (retry, importing):
+    for action in (planning, retry, importing):
         action.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
         action.add_argument("--teacher", required=True, help="the teacher's name in the configuration")
     retry.add_argument("--rationales", type=Path, help="forget the answers that this table did not accept")
@@ -46,13 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     exporting.add_argument("--rationales", type=Path, required=True, help="the table of rationales")
     exporting.add_argument("--out", type=Path, required=True, help="the JSONL to write")
     importing.add_argument("jsonl", type=Path, help="the JSONL to read")
-    for action in (exporting, importing):
+    for action in (planning, exporting, importing):
         action.add_argument("--samples", type=Path, required=True, help="the table of samples")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the action."""
-    {"status": _status, "cost": _cost, "retry": _retry, "export": _export, "import": _import}[args.action](args)
+    actions = {"status": _status, "cost": _cost, "plan": _plan, "retry": _retry, "export": _export, "import": _import}
+    actions[args.action](args)
     return 0
 
 
@@ -73,6 +75,11 @@ def _cost(args: argparse.Namespace) -> None:
         print(f"{status.name}: {_shown(status.sums.paid)} paid for {status.answers} answers")
         if status.sums.unknown.requests:
             print(f"  at most {_shown(status.sums.unknown)} more, for requests whose answer never arrived")
+
+
+def _plan(args: argparse.Namespace) -> None:
+    settings = RationalesSettings(name=args.teacher, teacher=_teacher_of(args))
+    print("\n".join(plan_rationales(settings, args.samples, args.store)))
 
 
 def _retry(args: argparse.Namespace) -> None:
