@@ -39,11 +39,11 @@ _BINS = MODEL_SIDE // _BIN + 1
 # learns nothing from the longer exercises.
 _FIRST = {
     "list": 1.0, "hold": 0.5, "locate": 1.5, "exists": 1.5, "copy": 5.0, "names": 3.0, "kinds": 1.0, "looks": 1.5,
-    "link": 0.5, "records": 0.5,
+    "link": 0.5, "find": 0.5, "records": 0.5,
 }  # fmt: skip
 _LAST = {
-    "list": 1.0, "hold": 0.3, "locate": 1.5, "exists": 1.5, "copy": 0.5, "names": 0.4, "kinds": 0.5, "looks": 1.0,
-    "link": 2.0, "records": 4.0,
+    "list": 1.0, "hold": 0.1, "locate": 1.0, "exists": 1.0, "copy": 0.2, "names": 0.2, "kinds": 0.4, "looks": 0.3,
+    "link": 1.0, "find": 3.0, "records": 7.0,
 }  # fmt: skip
 _TURN = (0.4, 0.65)
 """Shares of all steps between which the first mixture becomes the last."""
@@ -58,7 +58,7 @@ class PretrainSettings:
     vision_steps: int = 1300
     vision_batch: int = 48
     vision_rate: float = 1.5e-3
-    steps: int = 8500
+    steps: int = 9500
     batch: int = 16
     rate: float = 1.2e-3
     warmup: int = 200

@@ -54,6 +54,7 @@ class Tutor:
             "kinds": self.kinds,
             "looks": self.looks,
             "link": self.link,
+            "find": self.find,
             "records": self.records,
         }
 
@@ -142,14 +143,25 @@ class Tutor:
         reply = "Looks: " + (". ".join(parts) + "." if parts else "None")
         return Exercise("looks", f"How do the names look? {tweet.text}", reply)
 
-    def _notes(self, scene: Scene, tweet: Tweet) -> str:
-        if not tweet.named:
-            return f"{_seen(scene)} No name."
-        lines = [
+    @staticmethod
+    def _lines(tweet: Tweet) -> list[str]:
+        return [
             f"{named.mention} is {named.description or 'not described'} {'visible' if named.boxes else 'absent'}."
             for named in tweet.named
         ]
-        return f"{_seen(scene)} {' '.join(lines)}"
+
+    def _notes(self, scene: Scene, tweet: Tweet) -> str:
+        return f"{_seen(scene)} {' '.join(self._lines(tweet)) if tweet.named else 'No name.'}"
+
+    def find(self, scene: Scene) -> Exercise:
+        """Give the box of a name whose look is told: from the name to the look, from the look to the picture."""
+        tweet = self._tweet(scene)
+        while not tweet.named:
+            tweet = self._tweet(scene)
+        chosen = tweet.named[self.generator.integers(len(tweet.named))]
+        where = {thing.box: thing for thing in scene.things}
+        reply = _model_box(where[chosen.boxes[0]], self.scale) if chosen.boxes else "None"
+        return Exercise("find", f"{' '.join(self._lines(tweet))} Box of {chosen.mention}?", reply)
 
     def link(self, scene: Scene) -> Exercise:
         """Say what the picture holds, then of every name how it looks and whether it is there."""
@@ -173,7 +185,7 @@ class Tutor:
         label = ("kind", "type", "fine type")[style]
         layouts = ("name = {0} @ box", "name ({0}) box", "name: {0}, box", "name -> {0} box")
         ask = f"Records, {layouts[layout].format(label)}"
-        if self.generator.random() < 0.8:
+        if self.generator.random() < 0.9:
             return Exercise(
                 "records", f"{ask}, with notes. {tweet.text}", f"{self._notes(scene, tweet)} Result: {result}"
             )
