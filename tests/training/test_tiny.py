@@ -29,12 +29,13 @@ def tokenizer():
     return train_tokenizer(f"{one.question}\n{one.reply}" for one in drawn)
 
 
-def test_the_tokenizer_keeps_every_text_and_splits_digits(tokenizer):
+def test_the_tokenizer_keeps_completions_and_splits_digits(tokenizer):
     assert tokenizer.convert_tokens_to_ids(list(SPECIAL)) == list(range(len(SPECIAL)))
-    text = "<think>Picture: red person.</think><answer>O'Mara & Söns|PER|[12,130,7,9]; 😍|LOC|None</answer>\n"
+    text = "<think>Picture: red person.</think><answer>O'Mara & Söns|PER|[12,130,7,9]; 😍|LOC|None</answer>"
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids) == text
     tokens = tokenizer.convert_ids_to_tokens(ids)
+    assert tokenizer.tokenize("<answer>Mara Kolen")[1:] == tokenizer.tokenize("Mara Kolen"), "same tokens anywhere"
     assert set(TAGS) <= set(tokens) and {"1", "2", "3", "0"} <= set(tokens)
 
 

@@ -42,8 +42,8 @@ _FIRST = {
     "link": 0.5, "find": 0.5, "records": 0.5,
 }  # fmt: skip
 _LAST = {
-    "list": 1.0, "hold": 0.1, "locate": 1.0, "exists": 1.0, "copy": 0.2, "names": 0.2, "kinds": 0.4, "looks": 0.3,
-    "link": 1.0, "find": 3.0, "records": 7.0,
+    "list": 1.0, "hold": 0.1, "locate": 0.7, "exists": 3.0, "copy": 0.2, "names": 0.2, "kinds": 0.3, "looks": 0.2,
+    "link": 3.0, "find": 2.0, "records": 5.5,
 }  # fmt: skip
 _TURN = (0.4, 0.65)
 """Shares of all steps between which the first mixture becomes the last."""
@@ -58,7 +58,7 @@ class PretrainSettings:
     vision_steps: int = 1300
     vision_batch: int = 48
     vision_rate: float = 1.5e-3
-    steps: int = 9500
+    steps: int = 10500
     batch: int = 16
     rate: float = 1.2e-3
     warmup: int = 200

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
     Qwen2_5_VLTextConfig,
@@ -45,7 +45,8 @@ CHAT_TEMPLATE = (
 def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer on `texts`, with Qwen2.5-VL's special tokens and the grammar's tags.
 
-    Digits are single tokens, as in Qwen2.5's own tokenizer. Trained single-threaded on sorted counts, the same
+    Digits are single tokens, as in Qwen2.5's own tokenizer. Completions survive encoding and decoding; other texts
+    gain a blank at their start. Trained single-threaded on sorted counts, the same
     texts give the same tokenizer.
     """
     tokenizer = Tokenizer(models.BPE())
@@ -55,7 +56,12 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTr
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
+    # A word right after a tag is given the blank that words have elsewhere, so that the first mention of an answer is
+    # the same tokens as in the tweet: a small model copies tokens, it does not spell. Decoding takes the blank away.
+    tokenizer.normalizer = normalizers.Prepend(" ")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteLevel(), decoders.Replace("<answer> ", "<answer>"), decoders.Replace("<think> ", "<think>")]
+    )
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(TAGS),
         special_tokens=list(SPECIAL),
