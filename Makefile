@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # One thread a process: the tests run side by side.
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: table1 all report test lint types format-check check dry-runs bench backbone clean help
+.PHONY: table1 all test lint types format-check check dry-runs bench backbone clean help
 
 table1: $(VENV)/.runtime ## Table 1 on the embedded demo data
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
@@ -42,10 +42,13 @@ dry-runs: $(VENV)/.runtime ## plan every shipped configuration
 		echo "dry run of $$file"; $(BIN)/snakemake --cores 1 --configfile $$file --dry-run --quiet rules -- all; \
 	done
 
+bench: $(VENV)/.dev ## the benchmarks (minutes): JSON on standard output, one document each
+	@set -e; for file in benchmarks/*.py; do $(TEST_ENV) $(BIN)/python $$file; done
+
 check: lint types format-check dry-runs ## everything that needs no test run
 
-backbone: $(VENV)/.runtime ## train the tiny backbone from scratch (about an hour on two cores)
-	$(BIN)/snakemake --cores $(CORES) rebuild_tiny_backbone
+backbone: $(VENV)/.runtime ## train the tiny backbone from scratch, into resources/pretrained (about an hour on two cores)
+	$(BIN)/snakemake --cores $(CORES) resources/pretrained/tiny/manifest.json
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, found " + sys.version)'

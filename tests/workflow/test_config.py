@@ -124,6 +124,14 @@ def test_what_is_wrong_in_defaults_is_said_once() -> None:
     assert str(caught.value) == "defaults.grbp.beta is 7: input should be less than or equal to 1"
 
 
+def test_what_is_wrong_in_defaults_is_said_once_for_runs_with_a_dot_too() -> None:
+    data = changed("defaults/train/epochs", 0)
+    data["runs"]["strength-0.2"] = {"grbp": {"beta": 0.2}}
+    with pytest.raises(ConfigError) as caught:
+        load_config(data)
+    assert len(str(caught.value).splitlines()) == 1, caught.value
+
+
 def test_all_problems_are_named_at_once() -> None:
     data = changed("runs/full", {"backbone": "x", "teacher": "y"})
     with pytest.raises(ConfigError) as caught:

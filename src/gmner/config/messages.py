@@ -22,10 +22,18 @@ def explain(error: ValidationError, data: Mapping[str, Any]) -> str:
     inherited = {key.removeprefix("defaults.") for key, _ in found if key.startswith("defaults.")}
     lines = []
     for key, details in found:
-        of_run = re.sub(r"^runs\.[^.]+\.", "", key) if key.startswith("runs.") else None
-        if of_run not in inherited:
+        if _within_run(key, data) not in inherited:
             lines.append(_line(key, details))
     return "\n".join(dict.fromkeys(lines))
+
+
+def _within_run(key: str, data: Mapping[str, Any]) -> str | None:
+    """Return a key without the run that it is in: `train.epochs` of `runs.strength-0.2.train.epochs`, else None."""
+    runs = data.get("runs")
+    for name in sorted(map(str, runs if isinstance(runs, Mapping) else ()), key=len, reverse=True):
+        if key.startswith(f"runs.{name}."):
+            return key.removeprefix(f"runs.{name}.")
+    return None
 
 
 def dotted_key(details: ErrorDetails, data: Any) -> str:
