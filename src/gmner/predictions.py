@@ -12,7 +12,7 @@ from gmner.config.stages import PredictionsStage
 from gmner.errors import DataError
 from gmner.frame import Frame
 from gmner.records import Record, Sample
-from gmner.schemas import OUTPUTS, PREDICTIONS, read_samples, read_table, write_table
+from gmner.schemas import OUTPUTS, PREDICTIONS, read_metadata, read_samples, read_table, write_table
 
 PROBLEMS = {
     **ANSWER_PROBLEMS,
@@ -32,14 +32,15 @@ def make_predictions(
 ) -> dict[str, int]:
     """Write the table of predictions of a split, one row a sample in their order; return how often each problem came.
 
-    A sample without an output has a row that says so. Raises DataError for an output of no sample of the split, and
-    for a sample with two.
+    A sample without an output has a row that says so. Raises DataError for an output of no sample of the split, for a
+    sample with two, and where the outputs were generated in another frame than the settings name.
     """
     samples = read_samples(samples_path, split)
     if not samples:
         raise DataError(f"{samples_path}: no sample of the split '{split}'; name another with --split")
     outputs = _read_outputs(outputs_path, samples, split)
     frame = Frame(**stage.frame.model_dump())
+    _check_frame(outputs_path, frame)
     types = frozenset(stage.types)
     rows = [predict_sample(sample, outputs.get(sample.sample_id), frame, types) for sample in samples]
     codes = Counter(problem["code"] for row in rows for problem in row["problems"])
@@ -47,6 +48,16 @@ def make_predictions(
     metadata = {"split": split, "samples": str(len(rows)), "problems": json.dumps(counts)}
     write_table(out, rows, PREDICTIONS, metadata)
     return counts
+
+
+def _check_frame(path: Path, frame: Frame) -> None:
+    """Refuse outputs whose coordinates mean something else: a perfect model's boxes would miss."""
+    told = read_metadata(path).get("frame")  # a provider's answers know no frame
+    if told is not None and Frame.from_json(json.loads(told)) != frame:
+        asked = json.dumps(frame.to_json(), sort_keys=True)
+        raise DataError(
+            f"{path}: generated in the frame {told}, but --settings name {asked}; give the frame of the run's run.json"
+        )
 
 
 def _read_outputs(path: Path, samples: Sequence[Sample], split: str) -> dict[str, Mapping[str, Any]]:

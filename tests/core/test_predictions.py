@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,15 @@ def test_the_command(predicted: Any, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_codes_of_the_two_stages_do_not_clash() -> None:
     assert len(PROBLEMS) == len(ANSWER_PROBLEMS) + 4
+
+
+def test_outputs_of_another_frame_are_refused(tmp_path: Path) -> None:
+    """Read in another frame, a perfect model's boxes would miss and nothing would say so."""
+    paths = [tmp_path / f"{name}.parquet" for name in ("samples", "outputs", "predictions")]
+    write_table(paths[0], [sample(1)], SAMPLES)
+    rows = [output(1, "<answer>None</answer>")]
+    write_table(paths[1], rows, OUTPUTS, {"frame": json.dumps({**FRAME, "max_pixels": 20000})})
+    with pytest.raises(DataError, match=r"outputs\.parquet: generated in the frame .*20000.*give the frame of the run"):
+        make_predictions(STAGE, paths[0], paths[1], "test", paths[2])
+    write_table(paths[1], rows, OUTPUTS, {"frame": json.dumps(FRAME)})
+    make_predictions(STAGE, paths[0], paths[1], "test", paths[2])

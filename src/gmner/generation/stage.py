@@ -1,5 +1,6 @@
 """The stage `generate` from files to a file."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,12 @@ def generate_table(
     decoder = load_decoder(backbone, adapter, prompt, settings.generate)
     identity = _identity(settings, prompt, samples_path, backbone, adapter)
     outputs = generate_outputs(decoder, samples, work_dir, identity)
-    about = {"prompt_version": prompt_version(prompt.version), "split": split, "tuned": str(adapter is not None)}
+    about = {
+        "prompt_version": prompt_version(prompt.version),
+        "split": split,
+        "tuned": str(adapter is not None),
+        "frame": json.dumps(prompt.frame.to_json(), sort_keys=True),
+    }
     write_table(out, [asdict(output) for output in outputs], OUTPUTS, about)
 
 
