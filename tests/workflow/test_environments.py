@@ -41,6 +41,21 @@ def test_every_dependency_is_constrained(repo: Path) -> None:
     assert not missing
 
 
+# Never imported by name: the workflow's own program, what TRL's trainer asks for, a weight format.
+NOT_IMPORTED = {"accelerate", "safetensors", "snakemake"}
+BROUGHT_ALONG = {"pydantic-core"}
+
+
+def test_the_project_names_what_it_imports_and_nothing_else(repo: Path) -> None:
+    declared = set(tomllib.loads((repo / "pyproject.toml").read_text())["project"]["dependencies"])
+    imported = set().union(*(imports_of(path) for path in (repo / "src").rglob("*.py"))) - {"gmner", *OPTIONAL}
+    installed = packages_distributions()
+    names = {normal(installed.get(name, [name])[0]) for name in imported if name not in sys.stdlib_module_names}
+    assert names - BROUGHT_ALONG == declared - NOT_IMPORTED
+    text = (repo / "docs" / "dependencies.md").read_text()
+    assert not [name for name in declared if not re.search(rf"^\|.*\b{re.escape(name)}\b.*\|", text, re.MULTILINE)]
+
+
 def test_every_environment_is_used(repo: Path) -> None:
     rules = "".join(path.read_text() for path in (repo / "rules").glob("*.smk"))
     unused = [path.name for path in (repo / "envs").glob("*.yaml") if f"envs/{path.name}" not in rules]
@@ -51,16 +66,23 @@ def test_every_environment_is_used(repo: Path) -> None:
 OPTIONAL = {"tensorboard", "wandb", "vllm", "bitsandbytes", "liger_kernel", "flash_attn"}
 
 
+def imports_of(path: Path) -> set[str]:
+    """Return the top names of the modules that a file imports, relative ones aside."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        found |= {name.split(".")[0] for name in names if name}
+    return found
+
+
 def third_party_imports(command: str) -> set[str]:
     """Return the packages outside the standard library that a command's modules import."""
     found: set[str] = set()
     for module in modules_behind(f"gmner.commands.{command.replace('-', '_')}", "gmner.plan", "gmner.cli"):
         path = fingerprint._file_of(module)
         assert path is not None
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-            found |= {name.split(".")[0] for name in names}
+        found |= imports_of(path)
     return {name for name in found if name not in sys.stdlib_module_names} - {"gmner", "", *OPTIONAL}
 
 
