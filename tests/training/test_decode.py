@@ -126,7 +126,7 @@ def test_a_row_ends_at_its_closing_tag_and_leaves_the_batch(backbone: Path, samp
 
 def test_a_closing_tag_is_found_across_token_borders(backbone: Path) -> None:
     stop = decoder_of(backbone).stop
-    ids = [number for piece in ("]", "</", "answer", ">") for number in stop.tokenizer(piece)["input_ids"]]
+    ids = stop.tokenizer.convert_tokens_to_ids(list("]</answer>"))
     assert stop.tokenizer.decode(ids) == "]</answer>"
     assert stop.is_done(ids) and not stop.is_done(ids[:-1])
 

@@ -172,4 +172,4 @@ def test_command_line(repo: Path, action: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "gmner", "config", action, str(repo / "config.yaml")], capture_output=True, text=True
     )
-    assert done.returncode == 0 and ("good" in done.stdout or "learning_rate: 0.002" in done.stdout)
+    assert done.returncode == 0 and ("good" in done.stdout or "learning_rate: 0.003" in done.stdout)
