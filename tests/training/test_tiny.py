@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from gmner.backbones.attention import batch_equal_pictures
-from gmner.backbones.pretraining import CELLS, MODEL_SIDE, SCALE, Gallery, Pretrainer, PretrainSettings, pretrain
+from gmner.backbones.gallery import CELLS, MODEL_SIDE, SCALE, Gallery
+from gmner.backbones.pretraining import Pretrainer, PretrainSettings, pretrain
 from gmner.backbones.tasks import Tutor
 from gmner.backbones.tiny import SPECIAL, TAGS, build_config, build_tiny, train_tokenizer
 from gmner.datasets.scenes import PICTURE_SIDE, draw_scene_plan, paint

@@ -4,6 +4,10 @@ The vision tower first learns, patch by patch, which thing it looks at and where
 for that are thrown away. Then the language model learns the exercises of `tasks` by the ordinary language loss. A
 dense signal for the eyes first makes grounding a matter of minutes: with the language loss alone it takes hours,
 because a box's digits say nothing useful until the right patch is already found.
+
+The exercises get such a signal too: where a reply calls a thing visible or opens a box, a head on the hidden states
+of an inner layer must tell which thing is meant. It is thrown away like the heads of the eyes; without
+it the model learns the words of an answer long before it learns whose box it is writing.
 """
 
 import json
@@ -16,36 +20,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from gmner.backbones.attention import batch_equal_pictures
+from gmner.backbones.gallery import CELLS, SCALE, Eyes, Gallery, describe
 from gmner.backbones.tasks import Exercise, Tutor
 from gmner.backbones.tiny import build_config, build_tiny, save_backbone, train_tokenizer
-from gmner.datasets.scenes import COLOURS, PICTURE_SIDE, SHAPES, Scene, draw_scene_plan, paint
 from gmner.files import atomic_path, sha256_of_file, write_json
 
 log = logging.getLogger(__name__)
 
-MODEL_SIDE = 140
-"""Width and height of a drawn picture in the model's frame, in pixels."""
-CELL = 28
-CELLS = MODEL_SIDE // CELL
-SCALE = MODEL_SIDE / PICTURE_SIDE
-_BIN = 4
-_BINS = MODEL_SIDE // _BIN + 1
 # How often each task comes: copying and seeing first, then finding what was named. A model that cannot yet copy
 # learns nothing from the longer exercises.
 _FIRST = {
-    "list": 1.0, "hold": 0.5, "locate": 1.5, "exists": 1.5, "copy": 5.0, "names": 3.0, "kinds": 1.0, "looks": 1.5,
-    "link": 0.5, "find": 0.5, "records": 0.5,
+    "list": 1.0, "hold": 0.3, "locate": 1.5, "exists": 1.5, "copy": 5.0, "names": 2.5, "kinds": 2.0, "looks": 1.5,
+    "link": 0.5, "find": 1.5, "records": 0.5,
 }  # fmt: skip
 _LAST = {
-    "list": 1.0, "hold": 0.1, "locate": 0.7, "exists": 3.0, "copy": 0.2, "names": 0.2, "kinds": 0.3, "looks": 0.2,
-    "link": 3.0, "find": 2.0, "records": 5.5,
+    "list": 0.5, "hold": 0.1, "locate": 0.7, "exists": 1.5, "copy": 0.2, "names": 0.2, "kinds": 0.6, "looks": 0.2,
+    "link": 2.0, "find": 2.0, "records": 7.0,
 }  # fmt: skip
-_TURN = (0.4, 0.65)
+_TURN = (0.25, 0.5)
 """Shares of all steps between which the first mixture becomes the last."""
 
 
@@ -58,85 +54,17 @@ class PretrainSettings:
     vision_steps: int = 1300
     vision_batch: int = 48
     vision_rate: float = 1.5e-3
-    steps: int = 10500
+    steps: int = 15000
     batch: int = 16
     rate: float = 1.2e-3
     warmup: int = 200
     weight_decay: float = 0.05
+    pointing: float = 0.2
+    """Weight of the pointer's loss beside the language loss."""
     clip: float = 1.0
     precision: str = "bf16"
     held_out: int = 64
     model: dict[str, int] = field(default_factory=dict)
-
-
-class Gallery:
-    """A pool of drawn scenes with their patches, made once and asked about many times."""
-
-    def __init__(self, generator: np.random.Generator, count: int) -> None:
-        self.scenes: list[Scene] = [draw_scene_plan(generator) for _ in range(count)]
-        self.pixels = np.stack(
-            [
-                np.asarray(paint(scene).resize((MODEL_SIDE, MODEL_SIDE), Image.Resampling.BICUBIC))
-                for scene in self.scenes
-            ]
-        )
-        mean = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
-        deviation = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
-        self._scale = torch.from_numpy(1 / (255 * deviation)).view(1, 3, 1, 1)
-        self._shift = torch.from_numpy(-mean / deviation).view(1, 3, 1, 1)
-
-    def patches(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (pictures * 100, 1176) patches in Qwen2-VL's order, and the grids (pictures, 3)."""
-        images = torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2).float() * self._scale + self._shift
-        count = len(indices)
-        blocks = images.reshape(count, 3, CELLS, 2, 14, CELLS, 2, 14).permute(0, 2, 5, 3, 6, 1, 4, 7)
-        blocks = blocks.unsqueeze(6).expand(-1, -1, -1, -1, -1, -1, 2, -1, -1)
-        grid = torch.tensor([[1, 2 * CELLS, 2 * CELLS]]).expand(count, 3)
-        return blocks.reshape(count * 4 * CELLS * CELLS, -1), grid
-
-    def cell_targets(self, index: int) -> np.ndarray:
-        """Return (25, 6) integers a cell: shape, colour, and the four edges' bins; shape 0 is background."""
-        targets = np.zeros((CELLS * CELLS, 6), dtype=np.int64)
-        edges = np.arange(CELLS) * CELL
-        best = np.zeros((CELLS, CELLS))
-        for thing in self.scenes[index].things:
-            x1, y1, x2, y2 = (value * SCALE for value in thing.box)
-            across = np.clip(np.minimum(x2, edges + CELL) - np.maximum(x1, edges), 0, None)
-            down = np.clip(np.minimum(y2, edges + CELL) - np.maximum(y1, edges), 0, None)
-            area = down[:, None] * across[None, :]
-            mine = (area > best) & (area > 0.08 * CELL * CELL)
-            best = np.where(mine, area, best)
-            row = [SHAPES.index(thing.shape) + 1, list(COLOURS).index(thing.colour)]
-            row += [round(value / _BIN) for value in (x1, y1, x2, y2)]
-            targets[mine.reshape(-1)] = row
-        return targets
-
-
-class Eyes(nn.Module):
-    """The heads that teach the vision tower; they are not kept."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.parts = (len(SHAPES) + 1, len(COLOURS), *([_BINS] * 4))
-        self.head = nn.Linear(width, sum(self.parts))
-
-    def forward(self, cells: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the loss of (cells, width) features against (cells, 6) targets, and accuracies."""
-        logits = self.head(cells).float().split(self.parts, dim=-1)
-        thing = targets[:, 0] > 0
-        loss = cross_entropy(logits[0], targets[:, 0])
-        for number in range(1, 6):
-            weight = 1.0 if number == 1 else 0.5
-            loss = loss + weight * cross_entropy(logits[number][thing], targets[thing, number])
-        with torch.no_grad():
-            hits = [(part.argmax(-1) == targets[:, n])[thing] for n, part in enumerate(logits)]
-            near = [((part.argmax(-1) - targets[:, n]).abs() <= 1)[thing] for n, part in enumerate(logits)][2:]
-            scores = {
-                "shape": hits[0].float().mean().item(),
-                "colour": hits[1].float().mean().item(),
-                "edges": torch.stack(near).float().mean().item(),
-            }
-        return loss, scores
 
 
 class Pretrainer:
@@ -156,6 +84,23 @@ class Pretrainer:
         batch_equal_pictures(self.model, fused=False)
         self.model.set_attn_implementation({"text_config": "eager", "vision_config": "sdpa"})
         self.history: list[dict[str, Any]] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed + 2)
+            self.pointer = Eyes(self.model.config.text_config.hidden_size)
+        self._opening = self._ids_of("[")
+        self._saying = self._ids_of("visible")
+        self._inner: list[torch.Tensor] = []
+        layers = self.model.model.language_model.layers
+        layers[len(layers) - 2].register_forward_hook(self._keep)
+
+    def _ids_of(self, word: str) -> torch.Tensor:
+        """Return the ids of the tokens that are `word`, with or without a blank before it."""
+        vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        return torch.tensor(sorted({vocabulary[one] for one in (word, f"Ġ{word}") if one in vocabulary}))
+
+    def _keep(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if self.model.training:
+            self._inner = [output[0] if isinstance(output, tuple) else output]
 
     def _cast(self) -> Any:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16")
@@ -169,7 +114,9 @@ class Pretrainer:
             torch.manual_seed(settings.seed + 1)
             eyes = Eyes(self.model.config.text_config.hidden_size)
         parameters = [*visual.parameters(), *eyes.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=settings.vision_rate, weight_decay=0.01, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(
+            parameters, lr=settings.vision_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True
+        )
         started = time.monotonic()
         for step in range(settings.vision_steps):
             _set_rate(optimizer, settings.vision_rate, step, settings.vision_steps, settings.warmup // 2)
@@ -186,12 +133,12 @@ class Pretrainer:
         """Train the whole model on the exercises; resumes from the last checkpoint of this phase."""
         settings = self.settings
         visual = self.model.model.visual.requires_grad_(False)
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        parameters = [one for one in self.model.parameters() if one.requires_grad] + [*self.pointer.parameters()]
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98), fused=True)
         first = self._resume(optimizer)
         self._look(visual)
         started = time.monotonic()
@@ -200,10 +147,11 @@ class Pretrainer:
         for step in range(first, settings.steps):
             _set_rate(optimizer, settings.rate, step, settings.steps, settings.warmup)
             with self._cast():
-                loss = self._loss(*next(batches))
-            self._step(optimizer, loss, parameters)
+                loss, pointing = self._loss(*next(batches))
+            self._step(optimizer, loss + settings.pointing * pointing, parameters)
             if step % 100 == 99 or step + 1 == settings.steps:
-                self._report("tasks", step, settings.steps, started, done=step + 1 - first, loss=loss.item())
+                values = {"loss": loss.item(), "pointing": pointing.item()}
+                self._report("tasks", step, settings.steps, started, done=step + 1 - first, **values)
             if step % 500 == 499 or step + 1 == settings.steps:
                 self._report("exact", step, settings.steps, started, done=None, **self.exact())
                 self._checkpoint(step + 1, optimizer)
@@ -218,8 +166,11 @@ class Pretrainer:
                 parts.append(visual(pixels, grid_thw=grid).pooler_output.float())
         self.seen = torch.cat(parts).view(len(self.gallery.scenes), CELLS * CELLS, -1)
 
-    def _loss(self, pictures: np.ndarray, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the language loss of a batch; the same as the model's own forward, from kept visual features."""
+    def _loss(self, pictures: np.ndarray, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the language loss of a batch, as of the model's own forward, and the pointer's loss.
+
+        The vision tower's features are the kept ones.
+        """
         model, ids = self.model, batch["input_ids"]
         embeds = model.get_input_embeddings()(ids)
         where = batch["mm_token_type_ids"].bool()
@@ -234,7 +185,11 @@ class Pretrainer:
         ).last_hidden_state
         labels = batch["labels"][:, 1:]
         asked = labels != -100
-        return cross_entropy(model.lm_head(hidden[:, :-1][asked]).float(), labels[asked])
+        loss = cross_entropy(model.lm_head(hidden[:, :-1][asked]).float(), labels[asked])
+        if not batch["pointed"].any():
+            return loss, torch.zeros(())
+        pointing, _ = self.pointer(self._inner[0][batch["pointed"]], batch["things"])
+        return loss, pointing
 
     def _shares(self, step: int) -> dict[str, float]:
         part = float(np.clip((step / self.settings.steps - _TURN[0]) / (_TURN[1] - _TURN[0]), 0.0, 1.0))
@@ -272,12 +227,31 @@ class Pretrainer:
             ids[number, : len(row)] = torch.tensor(row)
             labels[number, start : len(row)] = torch.tensor(row[start:])
             mask[number, : len(row)] = 1
+        pointed, things = self._pointed(exercises, labels)
         return {
             "input_ids": ids,
             "attention_mask": mask,
             "labels": labels,
+            "pointed": pointed,
+            "things": things,
             "mm_token_type_ids": (ids == self.model.config.image_token_id).long(),
         }
+
+    def _pointed(self, exercises: list[Exercise], labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return where a reply means a thing, a boolean of the labels' shape, and (marks, 6) targets, in order."""
+        pointed = torch.zeros_like(labels, dtype=torch.bool)
+        things = []
+        for number, one in enumerate(exercises):
+            marks = []
+            for wanted, meant in ((self._opening, one.boxed), (self._saying, one.said)):
+                places = torch.isin(labels[number], wanted).nonzero().flatten().tolist()
+                if meant and len(places) != len(meant):
+                    raise ValueError(f"{one.task}: {len(meant)} things for {len(places)} marks in '{one.reply}'")
+                marks += list(zip(places, meant, strict=False))
+            for place, thing in sorted(marks, key=lambda mark: mark[0]):
+                pointed[number, place] = True
+                things.append(describe(thing))
+        return pointed, torch.tensor(things, dtype=torch.long).reshape(-1, 6)
 
     @torch.no_grad()
     def exact(self) -> dict[str, float]:
@@ -289,6 +263,7 @@ class Pretrainer:
             picked = tutor.generator.choice(len(self.held_out.scenes), self.settings.held_out, replace=False)
             batch = self.encode([tutor.tasks[task](self.held_out.scenes[number]) for number in picked])
             pixels, grid = self.held_out.patches(picked)
+            del batch["pointed"], batch["things"]
             labels = batch.pop("labels")[:, 1:]
             with self._cast():
                 found = self.model(**batch, pixel_values=pixels, image_grid_thw=grid).logits[:, :-1].argmax(-1)
@@ -327,7 +302,12 @@ class Pretrainer:
         )
 
     def _checkpoint(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        state = {"step": step, "model": self.model.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {
+            "step": step,
+            "model": self.model.state_dict(),
+            "pointer": self.pointer.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
         with atomic_path(self.work_dir / "state.pt") as temporary:
             torch.save({**state, "history": self.history}, temporary)
 
@@ -339,6 +319,7 @@ class Pretrainer:
             return 0
         state = torch.load(place, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.pointer.load_state_dict(state["pointer"])
         optimizer.load_state_dict(state["optimizer"])
         self.history = state["history"]
         return int(state["step"])

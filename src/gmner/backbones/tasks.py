@@ -13,6 +13,16 @@ from gmner.datasets.names import core_word
 from gmner.datasets.scenes import COLOURS, SHAPES, Scene, Thing
 from gmner.datasets.tweets import Tweet, write_tweet
 
+_FINE = 2
+"""The style of labels that is the fine type; 0 is an English word, 1 the coarse type."""
+# Between name and label, between label and box, what stands where no box is, between records.
+_LAYOUTS = (
+    (" = ", " @ ", "nowhere", " / "),
+    (" (", ") ", "None", ", "),
+    (": ", ", ", "hidden", " / "),
+    (" -> ", " ", "None", " / "),
+    ("#", "#", "None", ", "),
+)
 WORD_OF_TYPE = {"PER": "person", "ORG": "group", "LOC": "place", "OTHER": "thing"}
 
 
@@ -23,6 +33,10 @@ class Exercise:
     task: str
     question: str
     reply: str
+    boxed: tuple[Thing, ...] = ()
+    """The things whose boxes the reply gives, in its order."""
+    said: tuple[Thing, ...] = ()
+    """The things that the reply calls visible, in its order."""
 
 
 def _model_box(thing: Thing, scale: float) -> str:
@@ -36,6 +50,16 @@ def _seen(scene: Scene) -> str:
     judging whether a list holds a word is something they learn late.
     """
     return "Seen: " + ", ".join(f"{name} visible" for name in scene.descriptions) + "."
+
+
+def _things(scene: Scene, tweet: Tweet) -> list[Thing | None]:
+    """Return for every name of the tweet the thing it stands for, None where it is not in the picture."""
+    where = {thing.box: thing for thing in scene.things}
+    return [where[named.boxes[0]] if named.boxes else None for named in tweet.named]
+
+
+def _seen_of(things: list[Thing | None]) -> tuple[Thing, ...]:
+    return tuple(thing for thing in things if thing is not None)
 
 
 class Tutor:
@@ -67,8 +91,9 @@ class Tutor:
     def _pick(self, *options: str) -> str:
         return options[self.generator.integers(len(options))]
 
-    def _tweet(self, scene: Scene) -> Tweet:
-        return write_tweet(self.generator, scene, "backbone", titles=0.8)
+    def _tweet(self, scene: Scene, fine: bool = False) -> Tweet:
+        # Only the word before a name tells its fine type: who is asked for fine types is always told.
+        return write_tweet(self.generator, scene, "backbone", titles=1.0 if fine else 0.7)
 
     def list_things(self, scene: Scene) -> Exercise:
         """List every thing of the picture with its box."""
@@ -76,7 +101,7 @@ class Tutor:
             f"{name} {_model_box(thing, self.scale)}"
             for name, thing in zip(scene.descriptions, scene.things, strict=True)
         ]
-        return Exercise("list", "List all objects with boxes.", "; ".join(parts))
+        return Exercise("list", "List all objects with boxes.", "; ".join(parts), boxed=scene.things)
 
     def hold(self, scene: Scene) -> Exercise:
         """Say what the picture holds."""
@@ -96,13 +121,16 @@ class Tutor:
     def locate(self, scene: Scene) -> Exercise:
         """Give the box of the described thing, or say that there is none."""
         name, thing = self._described(scene, 0.85)
-        return Exercise("locate", f"Where is the {name}?", _model_box(thing, self.scale) if thing else "None")
+        if thing is None:
+            return Exercise("locate", f"Where is the {name}?", "None")
+        return Exercise("locate", f"Where is the {name}?", _model_box(thing, self.scale), boxed=(thing,))
 
     def exists(self, scene: Scene) -> Exercise:
         """Say whether the described thing is there, after saying what is."""
         name, thing = self._described(scene, 0.5)
         verdict = "visible" if thing else "absent"
-        return Exercise("exists", f"Is there a {name}?", f"{_seen(scene)} {name} {verdict}.")
+        said = (*scene.things, thing) if thing else scene.things
+        return Exercise("exists", f"Is there a {name}?", f"{_seen(scene)} {name} {verdict}.", said=said)
 
     def copy(self, scene: Scene) -> Exercise:
         """Copy a line with marks and tags in it."""
@@ -126,11 +154,14 @@ class Tutor:
 
     def kinds(self, scene: Scene) -> Exercise:
         """Say of every name in a tweet what it is, coarsely or finely."""
-        tweet = self._tweet(scene)
-        style = int(self.generator.integers(3))
+        style = self._style(0.6)
+        tweet = self._tweet(scene, style == _FINE)
         parts = [f"{named.mention}: {self._label(named.type, named.fine_type, style)}" for named in tweet.named]
         ask = ("What kind is each name?", "What type is each name?", "What fine type is each name?")[style]
         return Exercise("kinds", f"{ask} {tweet.text}", "Kinds: " + (", ".join(parts) if parts else "None"))
+
+    def _style(self, fine: float) -> int:
+        return _FINE if self.generator.random() < fine else int(self.generator.integers(2))
 
     @staticmethod
     def _label(kind: str, fine: str, style: int) -> str:
@@ -144,49 +175,54 @@ class Tutor:
         return Exercise("looks", f"How do the names look? {tweet.text}", reply)
 
     @staticmethod
-    def _lines(tweet: Tweet) -> list[str]:
+    def _lines(tweet: Tweet, fine: bool) -> list[str]:
         return [
-            f"{named.mention} is {named.description or 'not described'} {'visible' if named.boxes else 'absent'}."
+            f"{named.mention} is {named.fine_type + ' ' if fine else ''}{named.description or 'not described'}"
+            f" {'visible' if named.boxes else 'absent'}."
             for named in tweet.named
         ]
 
-    def _notes(self, scene: Scene, tweet: Tweet) -> str:
-        return f"{_seen(scene)} {' '.join(self._lines(tweet)) if tweet.named else 'No name.'}"
+    def _notes(self, scene: Scene, tweet: Tweet, fine: bool) -> str:
+        return f"{_seen(scene)} {' '.join(self._lines(tweet, fine)) if tweet.named else 'No name.'}"
 
     def find(self, scene: Scene) -> Exercise:
         """Give the box of a name whose look is told: from the name to the look, from the look to the picture."""
         tweet = self._tweet(scene)
         while not tweet.named:
             tweet = self._tweet(scene)
-        chosen = tweet.named[self.generator.integers(len(tweet.named))]
-        where = {thing.box: thing for thing in scene.things}
-        reply = _model_box(where[chosen.boxes[0]], self.scale) if chosen.boxes else "None"
-        return Exercise("find", f"{' '.join(self._lines(tweet))} Box of {chosen.mention}?", reply)
+        number = int(self.generator.integers(len(tweet.named)))
+        thing = _things(scene, tweet)[number]
+        told = " ".join(self._lines(tweet, self.generator.random() < 0.3))
+        question = f"{told} Box of {tweet.named[number].mention}?"
+        if thing is None:
+            return Exercise("find", question, "None")
+        return Exercise("find", question, _model_box(thing, self.scale), boxed=(thing,))
 
     def link(self, scene: Scene) -> Exercise:
         """Say what the picture holds, then of every name how it looks and whether it is there."""
-        tweet = self._tweet(scene)
-        return Exercise("link", f"Who can be seen? {tweet.text}", self._notes(scene, tweet))
+        fine = self.generator.random() < 0.3
+        tweet = self._tweet(scene, fine)
+        said = (*scene.things, *_seen_of(_things(scene, tweet)))
+        ask = "Who, of which fine type, can be seen?" if fine else "Who can be seen?"
+        return Exercise("link", f"{ask} {tweet.text}", self._notes(scene, tweet, fine), said=said)
 
     def records(self, scene: Scene) -> Exercise:
         """Fill a record for every name in the layout that the instruction names, with or without notes."""
-        tweet = self._tweet(scene)
-        style = int(self.generator.integers(3))
-        first, between, nowhere = (
-            (" = ", " @ ", "nowhere"), (" (", ") ", "None"), (": ", ", ", "hidden"), (" -> ", " ", "None"),
-        )[layout := int(self.generator.integers(4))]  # fmt: skip
-        where = {named.box: named for named in scene.things}
+        style = self._style(0.4)
+        fine = style == _FINE
+        tweet = self._tweet(scene, fine)
+        first, between, nowhere, joint = _LAYOUTS[self.generator.integers(len(_LAYOUTS))]
+        things = _things(scene, tweet)
         parts = [
             named.mention + first + self._label(named.type, named.fine_type, style) + between
-            + (_model_box(where[named.boxes[0]], self.scale) if named.boxes else nowhere)
-            for named in tweet.named
+            + (_model_box(thing, self.scale) if thing else nowhere)
+            for named, thing in zip(tweet.named, things, strict=True)
         ]  # fmt: skip
-        result = " / ".join(parts) if parts else "nothing"
+        result = joint.join(parts) if parts else "nothing"
         label = ("kind", "type", "fine type")[style]
-        layouts = ("name = {0} @ box", "name ({0}) box", "name: {0}, box", "name -> {0} box")
-        ask = f"Records, {layouts[layout].format(label)}"
-        if self.generator.random() < 0.9:
-            return Exercise(
-                "records", f"{ask}, with notes. {tweet.text}", f"{self._notes(scene, tweet)} Result: {result}"
-            )
-        return Exercise("records", f"{ask}. {tweet.text}", f"Result: {result}")
+        ask = f"Records, name{first}{label}{between}box"
+        boxed = _seen_of(things)
+        if self.generator.random() < 0.85:
+            reply = f"{self._notes(scene, tweet, fine)} Result: {result}"
+            return Exercise("records", f"{ask}, with notes. {tweet.text}", reply, boxed, (*scene.things, *boxed))
+        return Exercise("records", f"{ask}. {tweet.text}", f"Result: {result}", boxed)

@@ -12,6 +12,8 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
     Qwen2_5_VLVisionConfig,
 )
 
+from gmner.datasets.scenes import COLOURS, SHAPES
+
 VOCABULARY = 1400
 # The order fixes the ids: the special tokens come first.
 SPECIAL = (
@@ -25,8 +27,10 @@ SPECIAL = (
 )
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 # Words, single digits, runs of punctuation, white space; as Qwen2.5's own pattern, but every mark stands alone so
-# that the grammar's separators never melt into a mention.
-_PIECES = r"\s?\p{L}+|\p{N}|\s?[^\s\p{L}\p{N}]|\s+"
+# that the grammar's separators never melt into a mention. A look (`red person`) is one piece, as is a label with
+# underscores: what is one thing to the reader becomes one token, which a small model compares and copies whole.
+_LOOKS = rf"\s?(?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})(?!\p{{L}})"
+_PIECES = rf"{_LOOKS}|\s?\p{{L}}+(?:_\p{{L}}+)*|\p{{N}}|\s?[^\s\p{{L}}\p{{N}}]|\s+"
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"

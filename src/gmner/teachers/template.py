@@ -9,7 +9,7 @@ from gmner.errors import DataError
 from gmner.records import Entity, Sample
 from gmner.teachers.protocol import Answer, Request
 
-VERSION = "v2"
+VERSION = "v3"
 STYLES = ("evidence", "terse", "decide_first")
 _KINDS = {
     "PER": "a person",
@@ -78,9 +78,8 @@ def _picture(sample: Sample) -> str:
 def _evidence(entity: Entity, looks: bool) -> str:
     if not looks:
         return f"{_text_evidence(entity)}, {_need(entity)}: {_decision(entity)}."
-    if entity.description is None:
-        return f"{entity.mention} is not described {_decision(entity)}."
-    return f"{entity.mention} is {entity.description} {_decision(entity)}."
+    kind = f"{entity.fine_type} " if entity.fine_type else ""
+    return f"{entity.mention} is {kind}{entity.description or 'not described'} {_decision(entity)}."
 
 
 def _decide_first(entity: Entity, looks: bool) -> str:
