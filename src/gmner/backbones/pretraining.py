@@ -72,7 +72,7 @@ class Pretrainer:
 
     def __init__(self, settings: PretrainSettings, work_dir: Path) -> None:
         self.settings = settings
-        self.work_dir = work_dir
+        self._state = work_dir / "state.pt"
         self.generator = np.random.default_rng([settings.seed, 11])
         self.gallery = Gallery(np.random.default_rng([settings.seed, 12]), settings.scenes)
         self.held_out = Gallery(np.random.default_rng([settings.seed, 13]), settings.held_out * 8)
@@ -132,6 +132,9 @@ class Pretrainer:
     def teach_tasks(self) -> None:
         """Train the whole model on the exercises; resumes from the last checkpoint of this phase."""
         settings = self.settings
+        # The eyes learn before they are frozen.
+        if not self._state.exists():
+            self.teach_eyes()
         visual = self.model.model.visual.requires_grad_(False)
         parameters = [one for one in self.model.parameters() if one.requires_grad] + [*self.pointer.parameters()]
         groups = [
@@ -308,16 +311,14 @@ class Pretrainer:
             "pointer": self.pointer.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        with atomic_path(self.work_dir / "state.pt") as temporary:
+        with atomic_path(self._state) as temporary:
             torch.save({**state, "history": self.history}, temporary)
 
     def _resume(self, optimizer: torch.optim.Optimizer) -> int:
-        place = self.work_dir / "state.pt"
-        if not place.exists():
-            self.teach_eyes()
+        if not self._state.exists():
             self._checkpoint(0, optimizer)
             return 0
-        state = torch.load(place, weights_only=True)
+        state = torch.load(self._state, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.pointer.load_state_dict(state["pointer"])
         optimizer.load_state_dict(state["optimizer"])
