@@ -54,7 +54,7 @@ class PretrainSettings:
     vision_steps: int = 1300
     vision_batch: int = 48
     vision_rate: float = 1.5e-3
-    steps: int = 15000
+    steps: int = 12000
     batch: int = 16
     rate: float = 1.2e-3
     warmup: int = 200
