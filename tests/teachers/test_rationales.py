@@ -27,7 +27,7 @@ def test_one_row_a_training_sample_in_their_order(tmp_path: Path) -> None:
     rows, report = run(tmp_path, {"provider": "template"})
     assert [row["sample_id"] for row in rows] == [f"train/{number}" for number in range(5)]
     assert all(row["accepted"] and row["reason"] is None and row["tries"] == 1 for row in rows)
-    assert rows[0]["prompt_version"] == "template-evidence-v2" and rows[0]["model"] == "evidence"
+    assert rows[0]["prompt_version"] == "template-evidence-v3" and rows[0]["model"] == "evidence"
     assert len({row["key"] for row in rows}) == 5
     assert report["samples"] == report["accepted"] == 5 and report["refused_by_reason"] == {}
     first = (tmp_path / "rationales.parquet").read_bytes()

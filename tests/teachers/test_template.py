@@ -23,6 +23,14 @@ def test_other_styles() -> None:
     )
 
 
+def test_fine_types_are_said_before_the_look() -> None:
+    entities = (Entity(0, 2, "Mara Quist", "musician", "musician", boxes=VISIBLE, description="red person"),)
+    sample = make_sample(caption="red person", entities=entities)
+    assert write_rationale(sample, "evidence").endswith("Mara Quist is musician red person visible.")
+    assert write_rationale(sample, "decide_first").startswith("Mara Quist is visible: musician red person.")
+    assert write_rationale(sample, "terse") == "Mara Quist: visible."
+
+
 def test_no_entity_and_empty_picture() -> None:
     sample = make_sample(caption="", entities=())
     assert write_rationale(sample, "evidence") == "Picture: empty. No entity."

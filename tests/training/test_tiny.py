@@ -117,5 +117,42 @@ def test_kept_features_give_the_models_own_loss(tmp_path):
     pictures, batch = next(trainer._batches(0))
     pixels, grid = trainer.gallery.patches(pictures)
     with torch.no_grad():
-        expected = trainer.model(**batch, pixel_values=pixels, image_grid_thw=grid).loss
-        torch.testing.assert_close(trainer._loss(pictures, batch), expected, atol=1e-4, rtol=1e-4)
+        inputs = {name: value for name, value in batch.items() if name not in ("pointed", "things")}
+        expected = trainer.model(**inputs, pixel_values=pixels, image_grid_thw=grid).loss
+        found, pointing = trainer._loss(pictures, batch)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert pointing > 0
+
+
+def test_every_phase_trains_its_part_and_no_other(tmp_path):
+    trainer = Pretrainer(SETTINGS, tmp_path)
+    eyes = {name: value.clone() for name, value in trainer.model.model.visual.state_dict().items()}
+    words = {name: value.clone() for name, value in trainer.model.model.language_model.state_dict().items()}
+    trainer.teach_eyes()
+    taught = {name: value.clone() for name, value in trainer.model.model.visual.state_dict().items()}
+    assert any(not torch.equal(eyes[name], taught[name]) for name in eyes)
+    assert all(
+        torch.equal(words[name], value) for name, value in trainer.model.model.language_model.state_dict().items()
+    )
+    trainer = Pretrainer(SETTINGS, tmp_path / "whole")
+    trainer.teach_tasks()
+    seen = trainer.model.model.visual.state_dict()
+    assert all(torch.equal(taught[name], seen[name]) for name in taught), "the eyes are trained first, then frozen"
+    assert any(
+        not torch.equal(words[name], value) for name, value in trainer.model.model.language_model.state_dict().items()
+    )
+
+
+def test_every_mark_of_a_reply_is_told_what_it_means(tmp_path):
+    trainer = Pretrainer(SETTINGS, tmp_path)
+    for number, scene in enumerate(trainer.gallery.scenes):
+        for task in trainer.tutor.tasks.values():
+            one = task(scene)
+            batch = trainer.encode([one])
+            assert int(batch["pointed"].sum()) == len(batch["things"]) == len(one.boxed) + len(one.said), (number, one)
+
+
+def test_a_look_and_a_label_are_one_token_each(tmp_path):
+    tokenizer = Pretrainer(SETTINGS, tmp_path).tokenizer
+    assert tokenizer.tokenize("is red person visible")[-2:] == ["ĠredĠperson", "Ġvisible"]
+    assert tokenizer.tokenize("is red personal")[-1] != "ĠredĠperson"

@@ -78,14 +78,19 @@ def _picture(sample: Sample) -> str:
 def _evidence(entity: Entity, looks: bool) -> str:
     if not looks:
         return f"{_text_evidence(entity)}, {_need(entity)}: {_decision(entity)}."
-    kind = f"{entity.fine_type} " if entity.fine_type else ""
-    return f"{entity.mention} is {kind}{entity.description or 'not described'} {_decision(entity)}."
+    return f"{entity.mention} is {_look(entity)} {_decision(entity)}."
 
 
 def _decide_first(entity: Entity, looks: bool) -> str:
     if not looks:
         return f"{entity.mention} is {_decision(entity)}: {_need(entity)}. {_text_evidence(entity)}."
-    return f"{entity.mention} is {_decision(entity)}: {entity.description or 'not described'}."
+    return f"{entity.mention} is {_decision(entity)}: {_look(entity)}."
+
+
+def _look(entity: Entity) -> str:
+    """Say how the entity looks, after its fine type where types are fine: only the text tells that one."""
+    kind = f"{entity.fine_type} " if entity.fine_type else ""
+    return kind + (entity.description or "not described")
 
 
 def _text_evidence(entity: Entity) -> str:
