@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from gmner.backbones.kernels import apply_liger, attention_of, uses_liger
+from gmner.backbones.quantization import quantization_config
+from gmner.backbones.tower import join_windows
 from gmner.errors import ConfigError, DataError
 
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -38,11 +41,19 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" or (precision == "auto" and has_bf16) else torch.float32
 
 
-def load_backbone(folder: Path | str, dtype: torch.dtype, device: torch.device) -> Any:
+def load_backbone(
+    folder: Path | str,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: str = "auto",
+    quantization: str = "none",
+    liger: str = "off",
+) -> Any:
     """Load a vision-language model from its folder onto `device`, in evaluation mode.
 
-    Only safetensors are read, nothing is fetched and no code of the folder is run. Raises DataError where the
-    folder is not a model's.
+    `attention`, `quantization` and `liger` are settings of those names. Only safetensors are read, nothing is
+    fetched and no code of the folder is run. Raises DataError where the folder is not a model's, and ConfigError
+    for settings that this machine cannot follow.
     """
     from transformers import AutoModelForImageTextToText
     from transformers.utils.logging import disable_progress_bar
@@ -53,20 +64,30 @@ def load_backbone(folder: Path | str, dtype: torch.dtype, device: torch.device) 
     place = Path(folder)
     if not (place / "config.json").exists():
         raise DataError(f"{place}: no config.json; expected a backbone's folder: run the backbone stage again")
+    chosen, fused = attention_of(attention, device, dtype), uses_liger(liger, device)
+    four_bits = quantization_config(quantization, dtype)
+    # Weights go to a GPU as they are read; those in 4 bits cannot be moved afterwards.
+    placed = {"device_map": {"": device}} if device.type == "cuda" or four_bits is not None else {}
     try:
         model: Any = AutoModelForImageTextToText.from_pretrained(
             place,
             dtype=dtype,
-            attn_implementation="sdpa",
+            attn_implementation=chosen,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
+            **({} if four_bits is None else {"quantization_config": four_bits}),
+            **placed,
         )
     except (OSError, ValueError) as error:
         raise DataError(
             f"{place}: no loadable vision-language model ({error}); run the backbone stage again"
         ) from error
-    return model.to(device).eval()
+    if fused:
+        apply_liger(model)
+    if device.type == "cuda" and chosen == "sdpa":
+        join_windows(model)
+    return (model if placed else model.to(device)).eval()
 
 
 def add_adapter(model: Any, adapter_dir: Path | str, merge: bool) -> Any:

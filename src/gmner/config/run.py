@@ -1,13 +1,23 @@
 """A run: a named set of choices from the teacher to the score."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from gmner.config.base import Name, Settings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Attention = Literal["auto", "sdpa", "flash_attention_2", "eager"]
+Quantization = Literal["none", "nf4"]
 LANGUAGE_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def _switch(value: Any) -> Any:
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
+"""YAML reads a bare on or off as true or false."""
 
 
 class GrbpSettings(Settings):
@@ -41,12 +51,34 @@ class LoraSettings(Settings):
     targets: tuple[str, ...] = Field(LANGUAGE_PROJECTIONS, min_length=1)
 
 
+class LaunchSettings(Settings):
+    """How many processes train together: how fast, never what comes out, but for the order of float additions."""
+
+    strategy: Literal["none", "ddp", "fsdp"] = "none"  # ddp: the model whole in each; fsdp: its parts spread over them
+    processes: int = Field(1, ge=1)  # on each machine, one a GPU
+    nodes: int = Field(1, ge=1)  # machines
+    port: int | None = Field(None, ge=1024, le=65535)  # where they meet; null: a free one
+
+    @property
+    def world(self) -> int:
+        """All processes on all machines."""
+        return self.processes * self.nodes
+
+    @model_validator(mode="after")
+    def _check_world(self) -> "LaunchSettings":
+        if self.strategy == "none" and self.world > 1:
+            raise ValueError(f"strategy is none with {self.world} processes; choose ddp or fsdp")
+        if self.strategy != "none" and self.world == 1:
+            raise ValueError(f"strategy is {self.strategy} with one process; set processes or nodes, or strategy: none")
+        return self
+
+
 class TrainSettings(Settings):
     """Supervised fine-tuning; the defaults are the authors'."""
 
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(2, ge=1)  # samples a device and step
-    accumulation: int = Field(8, ge=1)  # steps an update
+    accumulation: int = Field(8, ge=1)  # steps an update, shared by the processes of `launch`
     learning_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
@@ -56,20 +88,45 @@ class TrainSettings(Settings):
     max_length: int = Field(2048, ge=16)  # tokens of prompt and completion together
     overlong: Literal["error", "drop", "truncate_reasoning"] = "error"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    gradient_checkpointing: bool = True
+    quantization: Quantization = "none"  # nf4: the frozen backbone in 4 bits (QLoRA), for small cards
+    attention: Attention = "auto"  # FlashAttention-2 where it is installed and the GPU fits, else SDPA
+    liger: Switch = "auto"  # Liger's kernels for norms and feed-forward layers, where installed, on a GPU
+    # Rows that go through a GPU at once; auto: as many as fit. What an update learns from stays the same.
+    micro_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    gradient_checkpointing: Literal["auto"] | bool = "auto"  # auto: on a GPU where a row does not fit without
     select: Literal["best", "last"] = "best"  # epoch: by dev GMNER F1, or the last
     eval_samples: int | None = Field(None, ge=1)  # of dev, for `best`; null: all
     length_grouping: bool = True
     log_to: Literal["none", "tensorboard", "wandb"] = "none"
+    launch: LaunchSettings = LaunchSettings()
+
+    @model_validator(mode="after")
+    def _check_launch(self) -> "TrainSettings":
+        if self.accumulation % self.launch.world:
+            raise ValueError(
+                f"accumulation is {self.accumulation}, no multiple of the {self.launch.world} processes of launch: "
+                "they share an update's steps, so that it has the same samples whatever their number"
+            )
+        return self
 
 
 class GenerateSettings(Settings):
     """Greedy decoding."""
 
+    engine: Literal["transformers", "vllm"] = "transformers"
     batch_size: int = Field(16, ge=1)
     max_new_tokens: int = Field(512, ge=1)
     merge: bool = False  # the adapter into the backbone before decoding
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    quantization: Quantization = "none"
+    attention: Attention = "auto"  # of the transformers engine
+    gpu_memory: Annotated[float, Field(gt=0, le=1)] = 0.9  # share of the GPU's memory that vllm takes
+
+    @model_validator(mode="after")
+    def _check_merge(self) -> "GenerateSettings":
+        if self.merge and self.quantization != "none":
+            raise ValueError("merge is true and quantization is nf4: weights of 4 bits would round the adapter away")
+        return self
 
 
 class ScoreSettings(Settings):

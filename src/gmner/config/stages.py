@@ -132,9 +132,9 @@ OPERATIONAL: dict[str, Any] = {
         "run": True,
         "dataset": True,
         "backbone": {"mirror"},
-        "train": {"log_to", "gradient_checkpointing"},
-        "generate": {"batch_size"},
+        "train": {"log_to", "gradient_checkpointing", "micro_batch", "attention", "liger", "launch"},
+        "generate": {"batch_size", "engine", "attention", "gpu_memory"},  # the trainer decodes dev itself
     },
-    "generate": {"backbone": {"mirror"}, "generate": {"batch_size"}},
+    "generate": {"backbone": {"mirror"}, "generate": {"batch_size", "attention", "gpu_memory"}},
 }
 """Keys of a stage's settings that decide how it is done and not what comes out."""
