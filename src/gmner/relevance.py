@@ -18,6 +18,8 @@ WRITING = ("teachers.template",)
 FETCHING = tuple(
     f"teachers.{name}" for name in ("asking", "batching", "failures", "gate", "journal", "ledger", "pricing", "store")
 )
+# Which processes do the work never changes what comes of it.
+LAUNCHING = ("training.launch",)
 PROMPTING = tuple(f"teachers.{name}" for name in ("prompted", "prompting", "remote", "pictures"))
 PROVIDERS = {
     "anthropic": "teachers.anthropic_provider",
@@ -29,8 +31,8 @@ PROVIDERS = {
 def modules_aside(settings: Settings) -> frozenset[str]:
     """Return the modules that a stage's command imports but does not use under `settings`."""
     names: tuple[str, ...] = ()
-    if isinstance(settings, stages.TrainStage) and settings.train.select == "last":
-        names = SCORING
+    if isinstance(settings, stages.TrainStage):
+        names = LAUNCHING + (SCORING if settings.train.select == "last" else ())
     elif isinstance(settings, stages.TargetsStage) and settings.when_refused != "template":
         names = WRITING
     elif isinstance(settings, stages.RationalesStage):

@@ -41,6 +41,27 @@ def claim_gpu(locks: Path | None = None) -> str | None:
     return name
 
 
+def claim_gpus(count: int, locks: Path | None = None) -> list[str]:
+    """Hold `count` of the visible GPUs for the processes that this one starts, hide the others; return their names.
+
+    Nothing is done where no more than `count` are visible. Where too few are free, held ones are shared.
+    """
+    visible = visible_gpus()
+    if len(visible) <= count:
+        return visible
+    folder = locks or Path(tempfile.gettempdir()) / f"gmner-gpus-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    free: list[str] = []
+    for name in visible:
+        if len(free) < count and _lock(folder / f"{name.replace('/', '_')}.lock"):
+            free.append(name)
+    if len(free) < count:
+        log.warning("%d GPUs are wanted, %d are free: sharing the others", count, len(free))
+        free += [name for name in visible if name not in free][: count - len(free)]
+    os.environ[VARIABLE] = ",".join(free)
+    return free
+
+
 def visible_gpus() -> list[str]:
     """Return the names by which CUDA_VISIBLE_DEVICES knows the GPUs that this process may use."""
     told = os.environ.get(VARIABLE)

@@ -7,6 +7,7 @@ from pathlib import Path
 from gmner.backbones.gpu import claim_gpu
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import TrainStage
+from gmner.training.launch import launch
 
 HELP = "fine-tune a backbone with LoRA on the targets of one run and seed"
 
@@ -26,10 +27,21 @@ def run(args: argparse.Namespace) -> int:
     """Run the stage."""
     settings = parse_settings(TrainStage, args.settings)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
-    claim_gpu()
+    status = launch(settings.train.launch, _words(args))
+    if status is not None:
+        return status
+    if settings.train.launch.world == 1:
+        claim_gpu()
     from gmner.training.job import job_of
     from gmner.training.run import train_adapter
 
     job = job_of(settings, args.samples, args.targets, args.backbone, args.seed)
     train_adapter(job, args.work_dir, args.out_dir)
     return 0
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """Return the command line that `args` came from."""
+    names = ("settings", "samples", "targets", "backbone", "seed", "work_dir", "out_dir")
+    pairs = [(f"--{name.replace('_', '-')}", str(getattr(args, name))) for name in names]
+    return ["train", *(word for pair in pairs for word in pair)]

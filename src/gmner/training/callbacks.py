@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 
 from gmner.files import write_json
 from gmner.progress import Progress
+from gmner.training.distributed import any_of, barrier, is_main
 from gmner.training.sampler import EpochSampler
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class RunCallback(TrainerCallback):
         sampler: EpochSampler,
         steps_per_epoch: int,
         stop: StopRequest,
-        judge: Callable[[int], dict[str, float]] | None,
+        judge: Callable[[int], None] | None,
         checkpoint_seconds: float,
     ) -> None:
         self.sampler, self.steps_per_epoch = sampler, steps_per_epoch
@@ -78,10 +79,11 @@ class RunCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for a checkpoint where one is due."""
+        due, stop = any_of([time.monotonic() - self._last_save >= self.checkpoint_seconds, self.stop.asked])
+        self.stop.asked = stop
         if state.global_step % self.steps_per_epoch:
-            due = time.monotonic() - self._last_save >= self.checkpoint_seconds
-            control.should_save = control.should_save or due or self.stop.asked
-        control.should_training_stop = control.should_training_stop or self.stop.asked
+            control.should_save = control.should_save or due or stop
+        control.should_training_stop = control.should_training_stop or stop
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Log how long it took."""
@@ -102,10 +104,12 @@ class RunCallback(TrainerCallback):
         control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mark the checkpoint as complete: it has been written to its last file."""
+        """Mark the checkpoint as complete: every process has written its last file."""
+        barrier()
         self._last_save = time.monotonic()
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        write_json(folder / COMPLETE, {"step": state.global_step})
+        if is_main():
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_json(folder / COMPLETE, {"step": state.global_step})
 
 
 def last_checkpoint(work_dir: Path) -> Path | None:

@@ -31,7 +31,7 @@ def curve_rows(
             continue
         row = {
             "step": entry["step"],
-            "epoch": round(entry["epoch"], 6),
+            "epoch": round(entry["step"] / steps_per_epoch, 6),
             "loss": entry["loss"],
             "learning_rate": entry.get("learning_rate"),
             "grad_norm": entry.get("grad_norm"),

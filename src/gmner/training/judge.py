@@ -12,6 +12,7 @@ from gmner.files import write_json
 from gmner.generation.decode import Decoder, Output
 from gmner.progress import log
 from gmner.records import Sample
+from gmner.training.distributed import barrier, gathered, is_main, rank, trained_weights, world
 
 Scorer = Callable[[Sequence[Sample], Sequence[Output]], dict[str, float]]
 """F1 scores in per cent: gmner_f1, mner_f1, eeg_f1."""
@@ -25,13 +26,32 @@ class EpochJudge:
     """
 
     def __init__(
-        self, folder: Path, decoder: Decoder, dev: Sequence[Sample], bank: FeatureBank | None, scorer: Scorer
+        self,
+        folder: Path,
+        decoder: Decoder,
+        dev: Sequence[Sample],
+        bank: FeatureBank | None,
+        scorer: Scorer,
+        spread: bool = False,
     ) -> None:
         self.folder, self.decoder, self.dev, self.bank, self.scorer = folder, decoder, list(dev), bank, scorer
+        self.spread = spread
 
-    def __call__(self, epoch: int) -> dict[str, float]:
-        """Score the model as it is now, after `epoch` (counted from 0)."""
-        by_id = {out.sample_id: out for batch in self.decoder.decode(self.dev, self.bank) for out in batch}
+    def __call__(self, epoch: int) -> None:
+        """Score the model as it is now, after `epoch` (counted from 0); all processes decode, the first one writes."""
+        by_id = self._decode()
+        weights = trained_weights(self.decoder.model) if self.spread else None
+        if is_main():
+            self._judge(epoch, by_id, weights)
+        barrier()
+
+    def _decode(self) -> dict[str, Output]:
+        """Return all outputs: each process decodes its share, or all decode everything where the model is spread."""
+        mine = self.dev if self.spread else self.dev[rank() :: world()]
+        found = [out for batch in self.decoder.decode(mine, self.bank) for out in batch]
+        return {out.sample_id: out for outputs in gathered(found) for out in outputs}
+
+    def _judge(self, epoch: int, by_id: dict[str, Output], weights: dict[str, Any] | None) -> None:
         scores = self.scorer(self.dev, [by_id[sample.sample_id] for sample in self.dev])
         log.info(
             "epoch %d on dev: GMNER %.2f, MNER %.2f, EEG %.2f F1",
@@ -42,12 +62,11 @@ class EpochJudge:
         )
         earlier = {number: found for number, found in read_scores(self.folder).items() if number < epoch}
         if all(scores["gmner_f1"] > found["gmner_f1"] for found in earlier.values()):
-            save_adapter(self.decoder.model, adapter_folder(self.folder, epoch))
+            save_adapter(self.decoder.model, adapter_folder(self.folder, epoch), weights=weights)
         write_json(self._path(epoch), scores)
         for number in earlier:
             if number != best_epoch(self.folder):
                 shutil.rmtree(adapter_folder(self.folder, number), ignore_errors=True)
-        return scores
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04d}.json"
@@ -74,13 +93,13 @@ def adapter_folder(folder: Path, epoch: int) -> Path:
     return folder / f"adapter-{epoch:04d}"
 
 
-def save_adapter(model: Any, folder: Path, base_name: str | None = None) -> None:
+def save_adapter(model: Any, folder: Path, base_name: str | None = None, weights: dict[str, Any] | None = None) -> None:
     """Save a LoRA adapter as adapter_model.safetensors and adapter_config.json and nothing else.
 
     `base_name` replaces the backbone's path in the configuration, so that the bytes do not depend on where
-    the backbone lies.
+    the backbone lies. `weights` are the trained weights of a model whose parts are spread over processes.
     """
-    model.save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder, safe_serialization=True, **({} if weights is None else {"state_dict": weights}))
     for path in folder.iterdir():
         if path.name not in ("adapter_model.safetensors", "adapter_config.json"):
             path.unlink()

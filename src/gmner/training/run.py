@@ -25,6 +25,7 @@ from gmner.records import Sample
 from gmner.run_folder import MANIFEST_FILE, RunInfo, write_manifest
 from gmner.training.callbacks import RunCallback, StopRequest, last_checkpoint
 from gmner.training.curves import curve_rows, write_curves
+from gmner.training.distributed import barrier, is_main, join, leave, trained_weights
 from gmner.training.judge import EpochJudge, Scorer, adapter_folder, best_epoch, read_scores, rename_base, save_adapter
 from gmner.training.rows import TrainingRows, build_rows
 from gmner.training.sampler import EpochSampler
@@ -63,7 +64,12 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     Raises KeyboardInterrupt after Ctrl-C, with a checkpoint kept; TrainingDiverged where the loss is no number.
     """
     check_logger(job.train.log_to)
-    _prepare_work(work_dir, job.identity)
+    join()
+    spread = job.train.launch.strategy == "fsdp"
+    if is_main():
+        _prepare_work(work_dir, {**job.identity, "checkpoints": "spread"} if spread else job.identity)
+        last_checkpoint(work_dir)  # removes half-written ones, before anyone looks
+    barrier()
     encoder = Encoder(load_processor(job.backbone_dir, job.prompt.frame), job.prompt)
     train = job.train
     rows = build_rows(job.samples, job.targets, encoder, train.epochs, train.max_length, train.overlong)
@@ -87,7 +93,10 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked and trainer.state.global_step < trainer.state.max_steps:
         raise KeyboardInterrupt
-    _write_run(job, rows, trainer, steps, work_dir, out_dir)
+    weights = trained_weights(trainer.model) if spread else None
+    if is_main():
+        _write_run(job, rows, trainer, steps, work_dir, out_dir, weights)
+    leave()
 
 
 def _prepare_work(work_dir: Path, identity: dict[str, Any]) -> None:
@@ -144,11 +153,18 @@ def _judge(
     if not dev or job.scorer is None:
         return None
     decoder = Decoder(trainer.model, encoder, job.generate.batch_size, job.generate.max_new_tokens)
-    return EpochJudge(work_dir / "epochs", decoder, dev, bank, job.scorer)
+    spread = job.train.launch.strategy == "fsdp"
+    return EpochJudge(work_dir / "epochs", decoder, dev, bank, job.scorer, spread)
 
 
 def _write_run(
-    job: TrainJob, rows: TrainingRows, trainer: RowTrainer, steps: int, work_dir: Path, out_dir: Path
+    job: TrainJob,
+    rows: TrainingRows,
+    trainer: RowTrainer,
+    steps: int,
+    work_dir: Path,
+    out_dir: Path,
+    weights: dict[str, torch.Tensor] | None,
 ) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / MANIFEST_FILE).unlink(missing_ok=True)
@@ -158,7 +174,7 @@ def _write_run(
         shutil.copytree(adapter_folder(work_dir / "epochs", chosen), out_dir, dirs_exist_ok=True)
     else:
         chosen = job.train.epochs - 1
-        save_adapter(trainer.model, out_dir)
+        save_adapter(trainer.model, out_dir, weights=weights)
     rename_base(out_dir, job.backbone.get("id") or job.backbone_dir.name)
     write_curves(out_dir, curve_rows(trainer.state.log_history, dev_scores, steps))
     prompt = job.prompt
@@ -171,7 +187,7 @@ def _write_run(
         backbone=job.backbone,
         details={
             "seed": job.seed,
-            "train": job.train.model_dump(mode="json"),
+            "train": job.train.model_dump(mode="json", exclude={"launch"}),
             "samples": len(rows.samples),
             "rows": rows.report.to_json(),
             "steps": trainer.state.global_step,

@@ -1,5 +1,6 @@
 """The order of training: the rows of the epoch at hand, shuffled by seed, rows of like length together."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -46,3 +47,27 @@ def order_of_epoch(sampler: EpochSampler) -> np.ndarray:
     short = [batch for batch in batches if len(batch) < size]
     full = [batch for batch in batches if len(batch) == size]
     return np.concatenate([*(full[i] for i in generator.permutation(len(full))), *short])
+
+
+class MicroBatches(Sampler[list[int]]):
+    """The batches of one process: of each update's `accumulation` batches every `world`-th, from the `rank`-th on.
+
+    All processes together see each row of an epoch once, and each update has the rows that it has with one process.
+    Where an epoch's last update has too few batches for all, a process without one gets a single row with a minus
+    before it (-1 - row): it is run, so that all processes keep step, and counts for nothing.
+    """
+
+    def __init__(self, sampler: EpochSampler, accumulation: int, rank: int, world: int) -> None:
+        self.sampler, self.accumulation, self.rank, self.world = sampler, accumulation, rank, world
+
+    def __len__(self) -> int:
+        full, rest = divmod(math.ceil(len(self.sampler) / self.sampler.batch_size), self.accumulation)
+        return full * (self.accumulation // self.world) + math.ceil(rest / self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rows, size = list(self.sampler), self.sampler.batch_size
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        for start in range(0, len(batches), self.accumulation):
+            update = batches[start : start + self.accumulation]
+            for place in range(self.rank, math.ceil(len(update) / self.world) * self.world, self.world):
+                yield update[place] if place < len(update) else [-1 - update[-1][-1]]

@@ -7,19 +7,28 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from gmner.encoding import Encoder, pad_rows
 from gmner.errors import ConfigError, GmnerError
 from gmner.features import FeatureBank, as_encoder_outputs
+from gmner.training.distributed import rank, world
 from gmner.training.rows import TrainingRows
-from gmner.training.sampler import EpochSampler
+from gmner.training.sampler import EpochSampler, MicroBatches
 
 IGNORED = -100
 
 # PEFT matches this against whole module names: linear layers of the language model, none of the vision tower.
 LANGUAGE_MODEL = r".*\blanguage_model\..*\.({names})"
+
+
+class RowNumbers(Dataset[dict[str, int]]):
+    """Row numbers as the collator takes them; -1 - row is a row that counts for nothing (`MicroBatches`)."""
+
+    def __getitem__(self, number: int) -> dict[str, int]:
+        return {"row": number} if number >= 0 else {"row": -1 - number, "ignored": 1}
 
 
 class TrainingDiverged(GmnerError):
@@ -45,8 +54,8 @@ class RowCollator:
         both = [np.concatenate(pair) for pair in zip(prompts, completions, strict=True)]
         input_ids, attention_mask = pad_rows(both, self.pad_token_id)
         labels = input_ids.masked_fill(attention_mask == 0, IGNORED)
-        for number, prompt in enumerate(prompts):
-            labels[number, : len(prompt)] = IGNORED
+        for number, (item, prompt) in enumerate(zip(items, prompts, strict=True)):
+            labels[number, : None if "ignored" in item else len(prompt)] = IGNORED
         batch = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -71,8 +80,16 @@ class RowTrainer(SFTTrainer):
         numbers = datasets.Dataset.from_dict({"row": list(range(rows.epochs * len(rows.samples)))})
         super().__init__(train_dataset=numbers, **kwargs)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        return self.sampler
+    def get_train_dataloader(self) -> DataLoader[dict[str, int]]:
+        """Return this process's batches of the epoch that the sampler stands at."""
+        args = self.args
+        return DataLoader(
+            RowNumbers(),
+            batch_sampler=MicroBatches(self.sampler, args.gradient_accumulation_steps * world(), rank(), world()),
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+        )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Return the batches of one optimizer step, and remember whose rows they hold."""
@@ -85,9 +102,12 @@ class RowTrainer(SFTTrainer):
     ) -> Any:
         """Return the loss of a batch; raises TrainingDiverged where it is not finite."""
         numbers = inputs.pop("rows")
+        # Dropout by the rows of the batch: the same after a restart, and in whichever process they are.
+        torch.manual_seed(np.random.SeedSequence([self.args.seed, *numbers]).generate_state(1, np.uint64).item() >> 1)
         if (features := inputs.pop("features", None)) is not None:
             inputs["mm_encoder_outputs"] = as_encoder_outputs(features)
-        if inputs["input_ids"].device.type == "cpu" and not return_outputs:
+        # With several processes the loss comes from the model's own forward: there the gradients are put together.
+        if inputs["input_ids"].device.type == "cpu" and not return_outputs and world() == 1:
             loss = self._loss_on_cpu(model, inputs, num_items_in_batch)
         else:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -165,7 +185,7 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, w
         seed=seed,
         num_train_epochs=train.epochs,
         per_device_train_batch_size=train.batch_size,
-        gradient_accumulation_steps=train.accumulation,
+        gradient_accumulation_steps=train.accumulation // world(),
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
         lr_scheduler_type=train.scheduler,
@@ -174,7 +194,7 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, w
         optim="adamw_torch",
         bf16=dtype is torch.bfloat16,
         use_cpu=not on_gpu,
-        activation_checkpointing=train.gradient_checkpointing,
+        activation_checkpointing=train.gradient_checkpointing and train.launch.strategy != "fsdp",
         max_length=None,
         completion_only_loss=False,
         packing=False,
@@ -190,7 +210,23 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, w
         save_strategy="no",
         save_total_limit=2,
         log_level="error",
+        ddp_find_unused_parameters=False,
+        **(fsdp_options(train) if train.launch.strategy == "fsdp" else {}),
     )
     if config.n_gpu > 1:  # one process uses one GPU: SFTTrainer refuses DataParallel over all that it sees
         config._n_gpu = 1
     return config
+
+
+def fsdp_options(train: Any) -> dict[str, Any]:
+    """Return the arguments that spread the model's layers over the processes (FSDP2), optimizer state included."""
+    return {
+        "fsdp": True,
+        "fsdp_config": {
+            "version": 2,
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "reshard_after_forward": True,
+            "state_dict_type": "SHARDED_STATE_DICT",
+            "activation_checkpointing": train.gradient_checkpointing,
+        },
+    }
