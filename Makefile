@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # One thread a process: the tests run side by side.
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: table1 all test lint types format-check check dry-runs bench backbone clean help
+.PHONY: table1 all test lint types format-check check dry-runs bench robustness backbone clean help
 
 table1: $(VENV)/.runtime ## Table 1 on the embedded demo data
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
@@ -44,6 +44,9 @@ dry-runs: $(VENV)/.runtime ## plan every shipped configuration
 
 bench: $(VENV)/.dev ## the benchmarks (minutes): JSON on standard output, one document each
 	@set -e; for file in benchmarks/*.py; do $(TEST_ENV) $(BIN)/python $$file; done
+
+robustness: $(VENV)/.dev ## inject the faults of tests/robustness and write what came of them to docs/robustness.md
+	GMNER_WRITE_FAULTS=1 $(TEST_ENV) $(BIN)/python -m pytest tests/robustness
 
 check: lint types format-check dry-runs ## everything that needs no test run
 

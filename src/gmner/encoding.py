@@ -13,10 +13,15 @@ import torch
 from gmner.errors import DataError
 from gmner.frame import Frame
 from gmner.images import open_image
+from gmner.plain_text import PlainText
 from gmner.prompts import build_messages
 from gmner.records import Sample
 
 IMAGE_TOKEN = "<|image_pad|>"
+# The tags of the answer's grammar: the only added tokens that a completion may hold. A mention's own brackets are
+# escaped there and a rationale's tags are made harmless (gmner.answer), so neither can forge one.
+_GRAMMAR_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+_PLACE = "\ue000\ue001"  # stands for the tweet while the chat around it is made; private use, in no template
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,9 @@ class Encoder:
     def __init__(self, processor: Any, prompt: PromptSettings) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
+        self.plain = PlainText(self.tokenizer)
         self.prompt = prompt
+        self._around: tuple[tuple[list[int], str], tuple[str, list[int]]] | None = None
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         self.eos_token_id: int = self.tokenizer.eos_token_id
         pad = self.tokenizer.pad_token_id
@@ -50,20 +57,51 @@ class Encoder:
 
     def prompts(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         """Return each sample's prompt ids, int32, with one image token for each merged patch of its picture."""
-        encoded = self.tokenizer([self.prompt_text(sample) for sample in samples], add_special_tokens=False)
-        return [self._expand(ids, sample) for ids, sample in zip(encoded["input_ids"], samples, strict=True)]
+        return [self._expand(ids, sample) for ids, sample in zip(self.chats(samples), samples, strict=True)]
+
+    def chats(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """Return the ids of each sample's chat up to the model's turn, with one image token.
+
+        The tweet is plain text: what it spells is never read as a token of the chat template.
+        """
+        (head, before), (after, tail) = self._around_tweet()
+        bodies = self.plain.encode([f"{before}{sample.text}{after}" for sample in samples])
+        return [[*head, *ids, *tail] for ids in bodies]
 
     def prompt_text(self, sample: Sample) -> str:
         """Return the chat up to the model's turn, with one image placeholder."""
         frame, prompt = self.prompt.frame, self.prompt
-        text = _without_control_tokens(sample.text)
-        messages = build_messages(prompt.version, prompt.types, text, prompt.cot, frame.coordinates)
+        messages = build_messages(prompt.version, prompt.types, sample.text, prompt.cot, frame.coordinates)
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def completions(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the ids of each completion, int32, with the end of the turn appended."""
-        encoded = self.tokenizer([_without_control_tokens(text) for text in texts], add_special_tokens=False)
-        return [np.asarray([*ids, self.eos_token_id], dtype=np.int32) for ids in encoded["input_ids"]]
+        encoded = self.plain.encode(texts, _GRAMMAR_TAGS)
+        return [np.asarray([*ids, self.eos_token_id], dtype=np.int32) for ids in encoded]
+
+    def _around_tweet(self) -> tuple[tuple[list[int], str], tuple[str, list[int]]]:
+        """Return the chat before and after the tweet: ids as far as the nearest added token, and the text from there.
+
+        That text is encoded together with the tweet, so that tokens may reach over the seam as they do in a whole.
+        """
+        if self._around is None:
+            frame, prompt = self.prompt.frame, self.prompt
+            messages = build_messages(prompt.version, prompt.types, _PLACE, prompt.cot, frame.coordinates)
+            chat = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            if chat.count(_PLACE) != 1:
+                raise DataError(
+                    f"the backbone's chat template writes the text {chat.count(_PLACE)} times, expected once; "
+                    "use a backbone with a chat template for pictures and text"
+                )
+            head, tail = chat.split(_PLACE)
+            known = self.plain.pattern()
+            tokens = [] if known is None else list(known.finditer(head))
+            start = tokens[-1].end() if tokens else 0
+            following = None if known is None else known.search(tail)
+            end = len(tail) if following is None else following.start()
+            ids = self.plain.encode([head[:start], tail[end:]], self.plain.added)
+            self._around = ((ids[0], head[start:]), (tail[:end], ids[1]))
+        return self._around
 
     def pixels(self, sample: Sample) -> torch.Tensor:
         """Return a picture's patches (height x width of the grid, values of a patch), float32, in the frame."""
@@ -101,8 +139,3 @@ def pad_rows(rows: Sequence[np.ndarray], value: int, left: bool = False) -> tupl
         ids[number, span] = row
         mask[number, span] = 1
     return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def _without_control_tokens(text: str) -> str:
-    # A tweet that spells <|im_end|> must not end the turn: the space keeps the tokenizer from seeing a control token.
-    return text.replace("<|", "< |")

@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from gmner.errors import ConfigError
+
 log = logging.getLogger(__name__)
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -29,8 +31,7 @@ def claim_gpu(locks: Path | None = None) -> str | None:
     visible = visible_gpus()
     if len(visible) < 2:
         return None
-    folder = locks or Path(tempfile.gettempdir()) / f"gmner-gpus-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
+    folder = _lock_folder(locks)
     for name in visible:
         if _lock(folder / f"{name.replace('/', '_')}.lock"):
             break
@@ -41,6 +42,15 @@ def claim_gpu(locks: Path | None = None) -> str | None:
     return name
 
 
+def _lock_folder(given: Path | None) -> Path:
+    """Return the folder of this user's locks; one that somebody else made in its place is refused."""
+    folder = given or Path(tempfile.gettempdir()) / f"gmner-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise ConfigError(f"{folder}: belongs to another user; set TMPDIR to a folder of your own")
+    return folder
+
+
 def claim_gpus(count: int, locks: Path | None = None) -> list[str]:
     """Hold `count` of the visible GPUs for the processes that this one starts, hide the others; return their names.
 
@@ -49,8 +59,7 @@ def claim_gpus(count: int, locks: Path | None = None) -> list[str]:
     visible = visible_gpus()
     if len(visible) <= count:
         return visible
-    folder = locks or Path(tempfile.gettempdir()) / f"gmner-gpus-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
+    folder = _lock_folder(locks)
     free: list[str] = []
     for name in visible:
         if len(free) < count and _lock(folder / f"{name.replace('/', '_')}.lock"):

@@ -10,11 +10,13 @@ from gmner.backbones.loading import device_of, dtype_of, load_backbone, set_thre
 from gmner.config.teachers import LocalTeacher
 from gmner.frame import Frame
 from gmner.images import open_image
+from gmner.plain_text import PlainText
 from gmner.processor import load_processor
 from gmner.teachers.protocol import Answer, Message, Request, Usage
 
 _LEAST_PIXELS = 56 * 56
 _GATHER_S = 0.05
+_INSTRUCTED = ("<think>", "</think>", "<answer>", "</answer>")  # tags that a prompt names; they steer no chat
 
 
 class LocalProvider:
@@ -28,6 +30,7 @@ class LocalProvider:
         frame = Frame("absolute", min(_LEAST_PIXELS, side * side), side * side)
         self._processor = load_processor(settings.model, frame)
         self._processor.tokenizer.padding_side = "left"
+        self._plain = PlainText(self._processor.tokenizer)
         self._model = load_backbone(settings.model, dtype_of("auto", device), device)
         self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +69,7 @@ class LocalProvider:
         settings, tokenizer = self._settings, self._processor.tokenizer
         texts = [
             self._processor.apply_chat_template(
-                [_turn_of(message) for message in messages], tokenize=False, add_generation_prompt=True
+                [self._turn_of(message) for message in messages], tokenize=False, add_generation_prompt=True
             )
             for messages in conversations
         ]
@@ -102,7 +105,8 @@ class LocalProvider:
         text = tokenizer.decode(kept, skip_special_tokens=False)
         return Answer(text.strip(), reason, Usage(int(prompt_tokens), len(kept)), raw={"tokens": len(kept)})
 
-
-def _turn_of(message: Message) -> dict[str, Any]:
-    pictures = [{"type": "image"} for _ in message.pictures]
-    return {"role": message.role, "content": [*pictures, {"type": "text", "text": message.text}]}
+    def _turn_of(self, message: Message) -> dict[str, Any]:
+        # A tweet that spells a control token must neither end the turn nor claim a picture.
+        text = self._plain.neutralise(message.text, _INSTRUCTED)
+        pictures = [{"type": "image"} for _ in message.pictures]
+        return {"role": message.role, "content": [*pictures, {"type": "text", "text": text}]}

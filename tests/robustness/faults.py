@@ -1,0 +1,53 @@
+"""The table of faults in docs/robustness.md: each test adds the rows that it has seen, and no other hand writes it."""
+
+import re
+from dataclasses import dataclass, field
+
+AREAS = ("pictures", "text", "annotations", "archives", "configuration", "answers", "names and paths")
+HEAD = """# What happens to bad input
+
+Written by the tests that inject these faults (`make robustness`); each of them fails where its row is not in this
+table. An error is one message and exit status 1, never a traceback; it names the file and, where there is one, the
+line or row. Nothing is left out without being counted.
+"""
+
+
+@dataclass
+class Faults:
+    """Rows seen so far: (area, input, result). `known` is the committed page, None while it is written anew."""
+
+    known: str | None
+    rows: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def add(self, area: str, given: str, result: str) -> None:
+        """Note what became of an input, and check that the committed table says so."""
+        if area not in AREAS:
+            raise ValueError(f"unknown area {area!r}")
+        self.rows.add((area, given, result))
+        line = _row(given, result)
+        assert self.known is None or line in self.known.splitlines(), (
+            f"not in docs/robustness.md; make robustness: {line}"
+        )
+
+    def error(self, area: str, given: str, message: str) -> None:
+        """Note an error message, without the folders of the test run."""
+        shown = " ".join(re.sub(r"(?<![\w.])/[^\s:'\"]*/", "", message).split())
+        self.add(area, given, f"error: `{shown[:200].replace('`', '')}{'…' if len(shown) > 200 else ''}`")
+
+    def markdown(self) -> str:
+        """Return the page."""
+        lines = [HEAD]
+        for area in AREAS:
+            rows = sorted((given, result) for place, given, result in self.rows if place == area)
+            if rows:
+                lines += [f"## {area.capitalize()}", "", "| input | result |", "|---|---|"]
+                lines += [*(_row(given, result) for given, result in rows), ""]
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(given: str, result: str) -> str:
+    return f"| {_cell(given)} | {_cell(result)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
