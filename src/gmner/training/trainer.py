@@ -79,6 +79,8 @@ class RowTrainer(SFTTrainer):
         self._step_rows: list[int] = []
         numbers = datasets.Dataset.from_dict({"row": list(range(rows.epochs * len(rows.samples)))})
         super().__init__(train_dataset=numbers, **kwargs)
+        # Each token of an update weighs the same, however its rows are spread over batches and processes.
+        self.model_accepts_loss_kwargs = True
 
     def get_train_dataloader(self) -> DataLoader[dict[str, int]]:
         """Return this process's batches of the epoch that the sampler stands at."""
