@@ -1,11 +1,36 @@
 """Opening pictures of any kind as upright RGB."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from gmner.errors import DataError, MissingInputError
+
+FORMATS = tuple(
+    plugin.format
+    for plugin in (
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        GifImagePlugin.GifImageFile,
+        WebPImagePlugin.WebPImageFile,
+        BmpImagePlugin.BmpImageFile,
+        TiffImagePlugin.TiffImageFile,
+    )
+)
+"""What is read, whatever a file's name says. Pillow knows more, and starts Ghostscript for some of them."""
 
 _DEEP_GREY = {"I", "I;16", "I;16B", "I;16L", "F"}
 
@@ -15,23 +40,45 @@ def open_image(path: Path | str, size_wh: tuple[int, int] | None = None) -> Imag
 
     A camera's orientation mark (EXIF) is applied. `size_wh` is the size that the annotation counts in, pixels
     of the original image: where only the stored, unturned picture has it, the mark is left alone, so that boxes
-    and picture stay in one frame. Raises MissingInputError where there is no file and DataError where it is no
-    picture, is broken, or has another size.
+    and picture stay in one frame. Where sizes cannot tell (a picture that stands on its head, a square one) boxes
+    count in the upright picture. Of an animation the first picture counts. Raises MissingInputError where there is
+    no file and DataError where it is no picture, is broken, or has another size.
     """
-    try:
-        with Image.open(path) as stored:
-            stored.load()
-            image = _oriented(stored, size_wh)
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: the picture is missing; put it there and run again") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable picture ({error}); replace the file") from error
+    with reading(path), Image.open(path, formats=FORMATS) as stored:
+        stored.load()
+        image = _oriented(stored, size_wh)
     if size_wh is not None and image.size != tuple(size_wh):
         raise DataError(
             f"{path}: the picture is {image.size[0]}x{image.size[1]}, but its sample says "
             f"{size_wh[0]}x{size_wh[1]}; it was replaced after the samples stage: run that stage again"
         )
     return to_rgb(image)
+
+
+@contextlib.contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Turn whatever opening or decoding a picture raises into an error that names the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: the picture is missing; put it there and run again") from error
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(f"{path}: the picture is larger than {most} pixels; make it smaller") from error
+    except UnidentifiedImageError as error:
+        known = ", ".join(FORMATS)
+        raise DataError(f"{path}: not a readable picture (none of {known}); replace the file") from error
+    except OSError as error:
+        if error.strerror is not None:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); mend that and run again") from error
+        remedy = (
+            "replace the file, or save it anew with an image program" if "truncated" in str(error) else "replace it"
+        )
+        raise DataError(f"{path}: not a readable picture ({error}); {remedy}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # what decoders raise on damaged files has no bounds
+        raise DataError(f"{path}: not a readable picture ({error!r}); replace the file") from error
 
 
 def _oriented(stored: Image.Image, size_wh: tuple[int, int] | None) -> Image.Image:

@@ -79,7 +79,7 @@ def test_a_mention_given_twice_takes_the_next_occurrence(folder):
         ("{", "train.jsonl:1: not JSON"),
         ("[]", "train.jsonl:1: expected a JSON object, found '[]'"),
         (tweet(imgae="x"), "train.jsonl:1: the tweet has unknown keys ['imgae']; known: ['entities', 'id', 'image'"),
-        (tweet(image=""), "'image' must be the picture's file name, found ''"),
+        (tweet(image=""), "'image' must be a file's name below images/"),
         (tweet(text=" "), "'text' must be a text that is not blank"),
         (tweet(tokens=["a b"]), "'tokens' holds 'a b'; a token is not empty and has no blanks"),
         (tweet(entities={}), "'entities' must be a list of objects"),

@@ -62,16 +62,20 @@ def test_unreadable_pictures_are_all_named(tmp_path):
     paths = [good, tmp_path / "2.jpg", tmp_path / "3.jpg"]
     with pytest.raises(DataError) as error:
         read_pictures([draft("1"), draft("2"), draft("3")], paths, Problems())
-    assert "2 of 3 pictures cannot be read; replace them:" in str(error.value)
+    assert "2 of 3 pictures cannot be used:" in str(error.value)
     assert "2.jpg: not a readable picture" in str(error.value) and "3.jpg" in str(error.value)
 
 
-def test_a_picture_cut_off_is_noted(tmp_path):
+def test_a_picture_cut_off_is_refused_and_one_with_more_behind_it_is_noted(tmp_path):
     path = picture(tmp_path / "1.jpg", size=(300, 200))
-    path.write_bytes(path.read_bytes()[:-200])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0" * 100)
     problems = Problems()
     read_pictures([draft("1")], [path], problems)
     assert problems.count("maybe_truncated", "train") == 1
+    path.write_bytes(whole[:-200])
+    with pytest.raises(DataError, match=r"train\.txt:1: .*1\.jpg: not a readable picture .*truncated.*save it anew"):
+        read_pictures([draft("1")], [path], Problems())
 
 
 def test_identical_files_are_noted_as_possible_placeholders(tmp_path):

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from gmner.datasets.drafts import Draft
 from gmner.datasets.problems import Problems
 from gmner.errors import DataError, MissingInputError
+from gmner.frame import LARGEST_ASPECT_RATIO
+from gmner.images import FORMATS, open_image, reading
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 _SHOWN = 5
@@ -49,19 +51,24 @@ def index_pictures(images_dir: Path | str) -> dict[str, Path]:
 
 
 def read_picture(path: Path) -> Picture:
-    """Return what a picture's header says. Raises DataError where it is not a picture or empty."""
-    try:
-        with path.open("rb") as stream, Image.open(stream) as image:
-            stored = image.size
-            turned = "exif" in image.info and image.getexif().get(_EXIF_ORIENTATION) in _TURNED
-            mark = _END_MARKS.get(image.format or "")
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
-            complete = mark is None or mark in stream.read()
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: the picture is missing") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable picture ({error})") from error
+    """Return what a picture's header says; one without an end mark is decoded too.
+
+    Raises DataError where it is not a picture, is cut off, or is too elongated for any model.
+    """
+    with reading(path), path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
+        stored = image.size
+        turned = "exif" in image.info and image.getexif().get(_EXIF_ORIENTATION) in _TURNED
+        mark = _END_MARKS.get(image.format or "")
+        stream.seek(0, 2)
+        stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+        complete = mark is None or mark in stream.read()
+    if not complete:
+        open_image(path)
+    if max(stored) > LARGEST_ASPECT_RATIO * min(stored):
+        raise DataError(
+            f"{path}: {stored[0]}x{stored[1]} pixels are too elongated, the sides may differ by a factor of "
+            f"{LARGEST_ASPECT_RATIO} at most; crop it or leave its tweet out"
+        )
     return Picture(path, stored, (stored[1], stored[0]) if turned else stored, complete)
 
 
@@ -88,16 +95,15 @@ def read_pictures(drafts: Sequence[Draft], paths: Sequence[Path], problems: Prob
     pictures: list[Picture] = []
     broken: list[str] = []
     cache: dict[Path, Picture] = {}
-    for path in paths:
+    for draft, path in zip(drafts, paths, strict=True):
         try:
             picture = cache.get(path) or cache.setdefault(path, read_picture(path))
             pictures.append(picture)
         except DataError as error:
-            broken.append(str(error))
+            broken.append(f"{draft.where}: {error}")
     if broken:
-        raise DataError(
-            f"{len(broken)} of {len(paths)} pictures cannot be read; replace them:\n" + "\n".join(broken[:_SHOWN])
-        )
+        more = f"\n… and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+        raise DataError(f"{len(broken)} of {len(paths)} pictures cannot be used:\n" + "\n".join(broken[:_SHOWN]) + more)
     for draft, picture in zip(drafts, pictures, strict=True):
         if not picture.complete:
             problems.add("maybe_truncated", draft.split, picture.path.as_posix())

@@ -74,7 +74,7 @@ class LocalProvider:
             for messages in conversations
         ]
         pictures = [
-            [open_image(picture.path) for message in messages for picture in message.pictures]
+            [open_image(picture.path, picture.size_wh) for message in messages for picture in message.pictures]
             for messages in conversations
         ]
         inputs: dict[str, Any] = self._processor(

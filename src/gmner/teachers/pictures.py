@@ -49,7 +49,7 @@ class Picture:
         """Return the bytes to send. Raises DataError or MissingInputError where the file is no picture."""
         from gmner.images import open_image
 
-        image = open_image(self.path)
+        image = open_image(self.path, self.size_wh)  # in the frame of its boxes
         if image.size != self.sent_size_wh:
             image = image.resize(_fitted(image.size, self.sent.max_side))
         stream = io.BytesIO()
