@@ -18,6 +18,7 @@ WRITING = ("teachers.template",)
 FETCHING = tuple(
     f"teachers.{name}" for name in ("asking", "batching", "failures", "gate", "journal", "ledger", "pricing", "store")
 )
+OTHER_ENGINE = ("generation.vllm_engine",)
 # Which processes do the work never changes what comes of it.
 LAUNCHING = ("training.launch",)
 PROMPTING = tuple(f"teachers.{name}" for name in ("prompted", "prompting", "remote", "pictures"))
@@ -33,6 +34,8 @@ def modules_aside(settings: Settings) -> frozenset[str]:
     names: tuple[str, ...] = ()
     if isinstance(settings, stages.TrainStage):
         names = LAUNCHING + (SCORING if settings.train.select == "last" else ())
+    elif isinstance(settings, stages.GenerateStage) and settings.generate.engine == "transformers":
+        names = OTHER_ENGINE
     elif isinstance(settings, stages.TargetsStage) and settings.when_refused != "template":
         names = WRITING
     elif isinstance(settings, stages.RationalesStage):

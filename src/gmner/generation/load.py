@@ -27,10 +27,11 @@ def prompt_of_run(adapter: Path, backbone: Path) -> PromptSettings:
 
 
 def load_decoder(backbone: Path, adapter: Path | None, prompt: PromptSettings, generate: Any) -> Decoder:
-    """Return a decoder; `generate` has batch_size, max_new_tokens, merge and precision (GenerateSettings)."""
+    """Return a decoder; `generate` is GenerateSettings, whose engine is not looked at here."""
     set_threads()
     device = device_of()
-    model = load_backbone(backbone, dtype_of(generate.precision, device), device)
+    dtype = dtype_of(generate.precision, device)
+    model = load_backbone(backbone, dtype, device, generate.attention, generate.quantization)
     if adapter is not None:
         model = add_adapter(model, adapter, generate.merge)
     encoder = Encoder(load_processor(backbone, prompt.frame), prompt)

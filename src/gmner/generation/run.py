@@ -5,19 +5,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gmner.errors import DataError
 from gmner.files import read_json, sha256_of_json, write_json
-from gmner.generation.decode import Decoder, Output
+from gmner.generation.decode import Output
 from gmner.progress import Progress
 from gmner.records import Sample
 
 log = logging.getLogger(__name__)
 
 
+class BatchDecoder(Protocol):
+    """What decodes samples batch by batch."""
+
+    def batches(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """Return the sample numbers of each batch, each number exactly once."""
+
+    def decode_batch(self, samples: Sequence[Sample]) -> list[Output]:
+        """Return the outputs of one batch, in the order of `samples`."""
+
+
 def generate_outputs(
-    decoder: Decoder, samples: Sequence[Sample], work_dir: Path, identity: dict[str, Any]
+    decoder: BatchDecoder, samples: Sequence[Sample], work_dir: Path, identity: dict[str, Any]
 ) -> list[Output]:
     """Decode `samples` and return their outputs in the same order; go on where an interrupted call stopped.
 

@@ -1,6 +1,7 @@
 """The stage `generate` from files to a file."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from gmner.errors import ConfigError, DataError
 from gmner.files import sha256_of_file
 from gmner.frame import Frame
 from gmner.generation.load import load_decoder, prompt_of_run
-from gmner.generation.run import generate_outputs
+from gmner.generation.run import BatchDecoder, generate_outputs
 from gmner.prompts import prompt_version
+from gmner.records import Sample
 from gmner.run_folder import MANIFEST_FILE
 from gmner.schemas import OUTPUTS, read_samples, write_table
 
@@ -36,7 +38,7 @@ def generate_table(
     if not samples:
         raise DataError(f"{samples_path}: no sample of split '{split}'; run the samples stage again")
     prompt = _prompt(settings, backbone, adapter)
-    decoder = load_decoder(backbone, adapter, prompt, settings.generate)
+    decoder = _decoder(settings, prompt, samples, backbone, adapter, work_dir)
     identity = _identity(settings, prompt, samples_path, backbone, adapter)
     outputs = generate_outputs(decoder, samples, work_dir, identity)
     about = {
@@ -46,6 +48,25 @@ def generate_table(
         "frame": json.dumps(prompt.frame.to_json(), sort_keys=True),
     }
     write_table(out, [asdict(output) for output in outputs], OUTPUTS, about)
+    if settings.generate.engine == "vllm":
+        from gmner.generation.vllm_engine import remove_served
+
+        remove_served(work_dir)
+
+
+def _decoder(
+    settings: GenerateStage,
+    prompt: PromptSettings,
+    samples: Sequence[Sample],
+    backbone: Path,
+    adapter: Path | None,
+    work_dir: Path,
+) -> BatchDecoder:
+    if settings.generate.engine == "vllm":
+        from gmner.generation.vllm_engine import load_vllm
+
+        return load_vllm(backbone, adapter, prompt, settings.generate, samples, work_dir)
+    return load_decoder(backbone, adapter, prompt, settings.generate)
 
 
 def _prompt(settings: GenerateStage, backbone: Path, adapter: Path | None) -> PromptSettings:

@@ -14,6 +14,7 @@ from transformers import PrinterCallback
 from transformers.trainer_callback import ProgressCallback
 
 from gmner.backbones.loading import device_of, dtype_of, load_backbone
+from gmner.backbones.quantization import prepare_for_training
 from gmner.encoding import Encoder, PromptSettings
 from gmner.errors import ConfigError
 from gmner.features import FeatureBank, bank_features
@@ -27,6 +28,7 @@ from gmner.training.callbacks import RunCallback, StopRequest, last_checkpoint
 from gmner.training.curves import curve_rows, write_curves
 from gmner.training.distributed import barrier, is_main, join, leave, trained_weights
 from gmner.training.judge import EpochJudge, Scorer, adapter_folder, best_epoch, read_scores, rename_base, save_adapter
+from gmner.training.memory_probe import make_room
 from gmner.training.rows import TrainingRows, build_rows
 from gmner.training.sampler import EpochSampler
 from gmner.training.trainer import RowCollator, RowTrainer, check_logger, lora_config, trainer_config
@@ -76,12 +78,14 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     _report(rows)
     device = device_of()
     dtype = dtype_of(train.precision, device)
-    model = load_backbone(job.backbone_dir, dtype, device)
+    model = load_backbone(job.backbone_dir, dtype, device, train.attention, train.quantization, train.liger)
+    model = prepare_for_training(model, dtype)
     dev = list(job.dev)[: train.eval_samples] if train.select == "best" else []
     if train.select == "best" and (not dev or job.scorer is None):
         raise ConfigError("train.select is 'best', but there are no dev samples; set train.select: last")
     bank = bank_features(model, encoder, [*rows.samples, *dev])
     trainer, sampler = _trainer(job, model, encoder, rows, bank, work_dir, dtype)
+    make_room(trainer, train, work_dir, device)
     steps = math.ceil(math.ceil(len(sampler) / train.batch_size) / train.accumulation)
     judge = _judge(job, trainer, encoder, dev, bank, work_dir)
     stop = StopRequest()

@@ -1,5 +1,6 @@
 """TRL's SFTTrainer on rows that are tokenised already, with the checks that it does not make."""
 
+import functools
 import importlib.util
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from gmner.encoding import Encoder, pad_rows
 from gmner.errors import ConfigError, GmnerError
 from gmner.features import FeatureBank, as_encoder_outputs
 from gmner.training.distributed import rank, world
+from gmner.training.memory import Batch, InParts
 from gmner.training.rows import TrainingRows
 from gmner.training.sampler import EpochSampler, MicroBatches
 
@@ -77,6 +79,9 @@ class RowTrainer(SFTTrainer):
     def __init__(self, rows: TrainingRows, sampler: EpochSampler, **kwargs: Any) -> None:
         self.rows, self.sampler = rows, sampler
         self._step_rows: list[int] = []
+        self.parts: InParts | None = None  # how an update's rows go through the model; None: batch by batch
+        self._held: list[Batch] = []
+        self._batches_of_step = 1
         numbers = datasets.Dataset.from_dict({"row": list(range(rows.epochs * len(rows.samples)))})
         super().__init__(train_dataset=numbers, **kwargs)
         # Each token of an update weighs the same, however its rows are spread over batches and processes.
@@ -97,7 +102,20 @@ class RowTrainer(SFTTrainer):
         """Return the batches of one optimizer step, and remember whose rows they hold."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._step_rows = [number for batch in batches for number in batch["rows"]]
+        self._batches_of_step = len(batches)
         return batches, items
+
+    def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Return the loss of a batch, its gradients added; with `parts`, that of an update at its last batch."""
+        if self.parts is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        self._held.append(inputs)
+        if len(self._held) < self._batches_of_step:
+            return torch.zeros((), device=self.args.device)
+        held, self._held = self._held, []
+        step = functools.partial(super().training_step, model, num_items_in_batch=num_items_in_batch)
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        return self.parts.run(step, held, weights, functools.partial(self.accelerator.no_sync, model))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -196,7 +214,7 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, w
         optim="adamw_torch",
         bf16=dtype is torch.bfloat16,
         use_cpu=not on_gpu,
-        activation_checkpointing=train.gradient_checkpointing and train.launch.strategy != "fsdp",
+        activation_checkpointing=train.gradient_checkpointing is True and train.launch.strategy != "fsdp",
         max_length=None,
         completion_only_loss=False,
         packing=False,
@@ -229,6 +247,6 @@ def fsdp_options(train: Any) -> dict[str, Any]:
             "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "reshard_after_forward": True,
             "state_dict_type": "SHARDED_STATE_DICT",
-            "activation_checkpointing": train.gradient_checkpointing,
+            "activation_checkpointing": train.gradient_checkpointing is True,
         },
     }
