@@ -134,6 +134,12 @@ def environment_of_teacher(wildcards):
     return "../envs/train.yaml" if gpus_of_teacher(wildcards) else "../envs/teacher.yaml"
 
 
+def environment_of_generation(wildcards):
+    """Return the environment in which a run's model answers: vLLM has one of its own."""
+    engine = PLAN.config.runs[wildcards.run].generate.engine
+    return "../envs/vllm.yaml" if engine == "vllm" else "../envs/train.yaml"
+
+
 def runs_of(*kinds):
     """Return a pattern that matches the names of the runs of some kinds and nothing else."""
     return "|".join(re.escape(name) for name, run in PLAN.config.runs.items() if run.kind in kinds) or "(?!)"

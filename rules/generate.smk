@@ -21,7 +21,7 @@ rule generate_outputs:
     wildcard_constraints:
         run=runs_of("tuned", "untuned"),
     conda:
-        "../envs/train.yaml"
+        environment_of_generation
     threads: 8
     resources:
         mem_mb=32000,

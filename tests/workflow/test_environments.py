@@ -13,9 +13,13 @@ from gmner import fingerprint
 from gmner.fingerprint import modules_behind
 
 
-def pins(repo: Path) -> dict[str, str]:
-    lines = (repo / "constraints.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+def pins(repo: Path, environment: str = "") -> dict[str, str]:
+    """The versions of constraints.txt, and over them those of constraints-<environment>.txt where there is one."""
+    found: dict[str, str] = {}
+    for path in (repo / "constraints.txt", repo / f"constraints-{environment}.txt"):
+        lines = path.read_text().splitlines() if path.exists() else []
+        found |= dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    return found
 
 
 def normal(name: str) -> str:
@@ -23,7 +27,6 @@ def normal(name: str) -> str:
 
 
 def test_environments_pin_the_constraints_versions(repo: Path) -> None:
-    known = pins(repo)
     files = sorted((repo / "envs").glob("*.yaml"))
     assert files
     for file in files:
@@ -31,7 +34,19 @@ def test_environments_pin_the_constraints_versions(repo: Path) -> None:
         assert parts[0] == "python =3.11" and parts[1] == "pip", file
         for line in parts[2]["pip"]:
             name, version = line.split("==")
-            assert known.get(normal(name)) == version, f"{file.name}: {line}"
+            assert pins(repo, file.stem).get(normal(name)) == version, f"{file.name}: {line}"
+
+
+def test_each_further_constraints_file_belongs_to_an_environment_and_differs(repo: Path) -> None:
+    files = sorted(repo.glob("constraints-*.txt"))
+    assert files
+    for file in files:
+        own = pins(repo, file.stem.removeprefix("constraints-"))
+        used = (repo / "envs" / f"{file.stem.removeprefix('constraints-')}.yaml").read_text()
+        for line in file.read_text().splitlines():
+            if not line.startswith("#"):
+                name, version = line.split("==")
+                assert own[name] == version != pins(repo).get(name) and line in used, line
 
 
 def test_every_dependency_is_constrained(repo: Path) -> None:
@@ -92,13 +107,16 @@ def test_each_environment_has_what_its_commands_import(repo: Path) -> None:
     commands = 0
     for block in rules.split("\nrule ")[1:]:
         command = re.search(r"python -m gmner (\S+)", block)
-        environment = re.search(r"envs/(\w+)\.yaml", block)
-        if command is None or environment is None:
+        environments = re.findall(r"envs/(\w+)\.yaml", block)
+        if "environment_of_generation" in block:
+            environments = ["train", "vllm"]
+        if command is None or not environments:
             continue
         commands += 1
-        parts = yaml.safe_load((repo / "envs" / f"{environment[1]}.yaml").read_text())["dependencies"]
-        there = {normal(line.split("==")[0]) for line in parts[2]["pip"]}
-        for name in third_party_imports(command[1]):
-            needed = {normal(distribution) for distribution in installed.get(name, [name])}
-            assert needed & there, f"{environment[1]}.yaml lacks {name}, which gmner {command[1]} imports"
+        for environment in environments:
+            parts = yaml.safe_load((repo / "envs" / f"{environment}.yaml").read_text())["dependencies"]
+            there = {normal(line.split("==")[0]) for line in parts[2]["pip"]}
+            for name in third_party_imports(command[1]):
+                needed = {normal(distribution) for distribution in installed.get(name, [name])}
+                assert needed & there, f"{environment}.yaml lacks {name}, which gmner {command[1]} imports"
     assert commands >= 9
