@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from gmner.boxes import Boxes, as_boxes, box_iou_pairs
+from gmner.boxes import Boxes, as_boxes
 from gmner.config.run import GrbpSettings
 
 Keys = NDArray[np.uint64]
@@ -67,10 +67,7 @@ def round_boxes(boxes: ArrayLike, sizes_wh: ArrayLike) -> Boxes:
     `sizes_wh` is (N, 2), in the boxes' own frame: whole numbers, at least 1.
     """
     array = as_boxes(boxes)
-    limit = np.broadcast_to(np.asarray(sizes_wh, dtype=np.float64), (len(array), 2))
-    low, high = np.minimum(array[:, :2], array[:, 2:]), np.maximum(array[:, :2], array[:, 2:])
-    first = np.clip(np.rint(low), 0, limit - 1)
-    return np.concatenate([first, np.clip(np.rint(high), first + 1, limit)], axis=1)
+    return np.ascontiguousarray(_rounded(_columns(array), _limits(sizes_wh, len(array))).T)
 
 
 def perturb_boxes(boxes: ArrayLike, sizes_wh: ArrayLike, keys: Keys, settings: GrbpSettings) -> Perturbed:
@@ -81,41 +78,38 @@ def perturb_boxes(boxes: ArrayLike, sizes_wh: ArrayLike, keys: Keys, settings: G
     within `scale_bounds`. Small boxes have both strengths times `small_factor`. A draw is taken where the rounded,
     clipped box has an IoU of at least `iou_guard` with the original; after `tries` draws the original is.
     """
-    original = round_boxes(boxes, sizes_wh)
-    count = len(original)
-    limits = np.broadcast_to(np.asarray(sizes_wh, dtype=np.float64), (count, 2))
-    result = original.copy()
-    iou = np.ones(count)
+    array = as_boxes(boxes)
+    count = len(array)
+    limits = _limits(sizes_wh, count)
+    original = _rounded(_columns(array), limits)
+    result, iou = original.copy(), np.ones(count)
     tries = np.zeros(count, dtype=np.int32)
-    if not settings.enabled or settings.beta == settings.gamma == 0:
-        return Perturbed(result, original, iou, tries, np.zeros(count, dtype=np.bool_))
-    left = np.arange(count)
-    for attempt in range(settings.tries):
-        if not len(left):
-            break
-        kept = original[left]
-        drawn = _draw(kept, limits[left], keys[left], attempt, settings)
-        found = box_iou_pairs(drawn, kept)
-        good = (found >= settings.iou_guard) & _is_large_enough(drawn, kept, settings.min_side)
-        result[left[good]], iou[left[good]] = drawn[good], found[good]
-        tries[left] = attempt + 1
-        left = left[~good]
     fallback = np.zeros(count, dtype=np.bool_)
-    fallback[left] = True
-    return Perturbed(result, original, iou, tries, fallback)
+    if settings.enabled and (settings.beta or settings.gamma):
+        left = np.arange(count)
+        for attempt in range(settings.tries):
+            if not len(left):
+                break
+            kept, within, drawing = original, limits, keys
+            if len(left) < count:
+                kept, within, drawing = original[:, left], limits[:, left], keys[left]
+            drawn = _draw(kept, within, drawing, attempt, settings)
+            found = _iou(drawn, kept)
+            good = (found >= settings.iou_guard) & _is_large_enough(drawn, kept, settings.min_side)
+            result[:, left[good]], iou[left[good]] = drawn[:, good], found[good]
+            tries[left] = attempt + 1
+            left = left[~good]
+        fallback[left] = True
+    return Perturbed(np.ascontiguousarray(result.T), np.ascontiguousarray(original.T), iou, tries, fallback)
 
 
 def gaussian_noise(keys: Keys, attempt: int, draws: int = _DRAWS) -> NDArray[np.float64]:
     """Return standard normal numbers, (N, draws): those of the given try of each key."""
-    counters = np.arange(attempt * draws + 1, (attempt + 1) * draws + 1, dtype=np.uint64)
-    bits = _mix(keys[:, None] + counters * _GOLDEN)
-    # The middle of one of 2^53 equal parts of (0, 1): never 0 or 1, where the inverse is infinite.
-    uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return np.asarray(ndtri(uniform), dtype=np.float64)
+    return _noise(keys, attempt, draws).T
 
 
 def scaled_noise(noise: NDArray[np.float64], strength: ArrayLike, gaussian: str) -> NDArray[np.float64]:
-    """Return standard normal noise (N, K) with a strength a row (N, 1).
+    """Return standard normal noise with a strength that broadcasts against it: (N, K) and (N, 1), for instance.
 
     `paper`: the strength is the standard deviation. `release`, as in the authors' code: the strength divided by the
     root of 3 is, and the noise is clipped to the strength on either side.
@@ -125,24 +119,60 @@ def scaled_noise(noise: NDArray[np.float64], strength: ArrayLike, gaussian: str)
     return np.clip(noise / math.sqrt(3.0), -1.0, 1.0) * np.asarray(strength)
 
 
+# From here on boxes are columns, (4, N), and sides, centres and images' sizes (2, N): numbers of one kind side by
+# side in memory, which is several times faster than rows of four.
+
+
+def _columns(boxes: Boxes) -> Boxes:
+    return np.ascontiguousarray(boxes.T)
+
+
+def _limits(sizes_wh: ArrayLike, count: int) -> Boxes:
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(sizes_wh, dtype=np.float64), (count, 2)).T)
+
+
+def _rounded(boxes: Boxes, limits: Boxes) -> Boxes:
+    low, high = np.minimum(boxes[:2], boxes[2:]), np.maximum(boxes[:2], boxes[2:])
+    first = np.clip(np.rint(low), 0, limits - 1)
+    return np.concatenate([first, np.clip(np.rint(high), first + 1, limits)])
+
+
+def _noise(keys: Keys, attempt: int, draws: int = _DRAWS) -> NDArray[np.float64]:
+    """Return the numbers of `gaussian_noise`, (draws, N)."""
+    counters = np.arange(attempt * draws + 1, (attempt + 1) * draws + 1, dtype=np.uint64)
+    bits = _mix(keys + (counters * _GOLDEN)[:, None])
+    # The middle of one of 2^53 equal parts of (0, 1): never 0 or 1, where the inverse is infinite.
+    uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return np.asarray(ndtri(uniform), dtype=np.float64)
+
+
 def _draw(boxes: Boxes, limits: Boxes, keys: Keys, attempt: int, settings: GrbpSettings) -> Boxes:
     """Return one draw for each box, rounded and inside its image."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    small = (sides < settings.small_side).all(axis=1, keepdims=True)
+    sides = boxes[2:] - boxes[:2]
+    small = (sides[0] < settings.small_side) & (sides[1] < settings.small_side)
     factor = np.where(small, settings.small_factor, 1.0)
-    noise = gaussian_noise(keys, attempt)
-    shift = scaled_noise(noise[:, :2], factor * settings.beta, settings.gaussian)
-    scale = 1.0 + scaled_noise(noise[:, 2:], factor * settings.gamma, settings.gaussian)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + shift * sides
+    noise = _noise(keys, attempt)
+    shift = scaled_noise(noise[:2], factor * settings.beta, settings.gaussian)
+    scale = 1.0 + scaled_noise(noise[2:], factor * settings.gamma, settings.gaussian)
+    centre = (boxes[:2] + boxes[2:]) / 2 + shift * sides
     least = np.minimum(settings.min_side, sides)
     half = np.maximum(sides * np.clip(scale, *settings.scale_bounds), least) / 2
-    return round_boxes(np.concatenate([centre - half, centre + half], axis=1), limits)
+    return _rounded(np.concatenate([centre - half, centre + half]), limits)
+
+
+def _iou(drawn: Boxes, original: Boxes) -> NDArray[np.float64]:
+    """Return the IoU of each pair, (N,); all have sides of at least one, so that no area is 0."""
+    sides = np.clip(np.minimum(drawn[2:], original[2:]) - np.maximum(drawn[:2], original[:2]), 0, None)
+    inter = sides[0] * sides[1]
+    width_height = drawn[2:] - drawn[:2], original[2:] - original[:2]
+    area, other = (width * height for width, height in width_height)
+    return np.asarray(inter / (area + other - inter))
 
 
 def _is_large_enough(drawn: Boxes, original: Boxes, min_side: float) -> NDArray[np.bool_]:
     """Say which boxes have sides of `min_side`, or of their original where that is smaller."""
-    least = np.minimum(min_side, original[:, 2:] - original[:, :2])
-    return np.asarray((drawn[:, 2:] - drawn[:, :2] >= least).all(axis=1))
+    enough = drawn[2:] - drawn[:2] >= np.minimum(min_side, original[2:] - original[:2])
+    return np.asarray(enough[0] & enough[1])
 
 
 def _mix(value: Keys) -> Keys:
