@@ -1,10 +1,12 @@
 """Boxes: the VOC files, and joining them to mentions."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gmner.datasets.drafts import Draft, attach_boxes, clip_boxes, entity_of, sample_ids
 from gmner.datasets.problems import Problems
-from gmner.datasets.voc import read_voc
+from gmner.datasets.voc import _read_any, _read_usual, read_voc
 from gmner.errors import DataError
 
 HEAD = "<annotation>\n<filename>{file}</filename>\n<size><width>100</width><height>80</height><depth>3</depth></size>\n"
@@ -149,3 +151,53 @@ def test_sample_ids_are_unique():
 def test_an_unknown_kind_of_problem_is_refused():
     with pytest.raises(ValueError, match="unknown kind"):
         Problems().add("oddity", "train", "x")
+
+
+USUAL = (
+    "<annotation>\n\t<folder>a</folder>\n\t<filename>7.jpg</filename>\n\t<source>\n\t\t<database>Unknown</database>\n"
+    "\t</source>\n\t<size>\n\t\t<width>100</width>\n\t\t<height>80</height>\n\t\t<depth>3</depth>\n\t</size>\n"
+    "\t<segmented>0</segmented>\n\t<object>\n\t\t<name>Ann Lee</name>\n\t\t<pose>Unspecified</pose>\n\t\t<bndbox>\n"
+    "\t\t\t<xmin>1</xmin>\n\t\t\t<ymin>2.5</ymin>\n\t\t\t<xmax>30</xmax>\n\t\t\t<ymax>40</ymax>\n\t\t</bndbox>\n"
+    "\t</object>\n</annotation>\n"
+)
+CHANGES = [
+    "",
+    " ",
+    "\r",
+    "\n",
+    "&",
+    "&amp;",
+    "<",
+    ">",
+    "\x00",
+    "\x07",
+    "\xff",
+    "\ufffe",
+    "]]>",
+    "<!-- -->",
+    "x",
+    "-",
+    "é",
+    "\u2028",
+    "0",
+]
+
+
+@given(
+    st.integers(0, len(USUAL)),
+    st.integers(0, 12),
+    st.sampled_from(CHANGES),
+    st.sampled_from(["utf-8", "utf-16", "cp1252"]),
+)
+def test_the_pattern_and_the_parser_agree(place, length, change, encoding):
+    data = (USUAL[:place] + change + USUAL[place + length :]).encode(encoding, errors="replace")
+    found = _read_usual(data)
+    if found is not None:
+        assert found == _read_any("7.xml", data)
+
+
+def test_the_usual_form_needs_no_parser():
+    found = _read_usual(USUAL.encode())
+    assert (
+        found == _read_any("7.xml", USUAL.encode()) and found.boxes[0].line == USUAL.split("\n").index("\t<object>") + 1
+    )

@@ -1,6 +1,13 @@
-"""Reading boxes in Pascal VOC's XML: one `<object>` with a `<name>` and a `<bndbox>` for each box."""
+"""Reading boxes in Pascal VOC's XML: one `<object>` with a `<name>` and a `<bndbox>` for each box.
 
+Files as LabelImg and its like write them are read by one pattern, ten times as fast as a parser calls back. The
+pattern covers the whole file and nothing that XML could mean otherwise (no reference, no attribute, no declaration);
+whatever it does not cover goes to the parser, which also knows what is wrong and where.
+"""
+
+import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax import SAXParseException
@@ -14,6 +21,38 @@ from gmner.errors import DataError
 from gmner.records import Box
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
+_BLANK = r"[ \t\n]*+"
+# Characters that stand for themselves. A carriage return would be read as a newline; control characters are refused.
+_TEXT = r"[^<>&\x00-\x08\x0b-\x1f\ufffe\uffff]*+"
+_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+
+
+def _element(name: str, content: str) -> str:
+    return f"<{name}>{content}</{name}>{_BLANK}"
+
+
+def _maybe(pattern: str) -> str:
+    return f"(?:{pattern})?+"
+
+
+_HEAD = re.compile(
+    f"<annotation>{_BLANK}"
+    + _maybe(_element("folder", _TEXT))
+    + _maybe(_element("filename", f"({_TEXT})"))
+    + _maybe(_element("path", _TEXT))
+    + _maybe(_element("source", _BLANK + _element("database", _TEXT)))
+    + _element("size", _BLANK + _element("width", "([0-9]{1,9})") + _element("height", "([0-9]{1,9})")
+               + _maybe(_element("depth", _TEXT)))
+    + _maybe(_element("segmented", _TEXT))
+)  # fmt: skip
+_OBJECT = re.compile(
+    f"<object>{_BLANK}"
+    + _element("name", f"({_TEXT})")
+    + "".join(_maybe(_element(name, _TEXT)) for name in ("pose", "truncated", "difficult"))
+    + _element("bndbox", _BLANK + "".join(_element(edge, _NUMBER) for edge in _EDGES))
+    + f"</object>{_BLANK}"
+)
+_END = re.compile(rf"</annotation>{_BLANK}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +82,48 @@ def read_voc(path: Path | str) -> VocFile:
     Document type definitions and entities are refused. Raises DataError naming file and line where the file is
     no XML or an object lacks a name or a number.
     """
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123 (thousands of files: a Path for each costs as much as reading)
+            data = stream.read()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return _read_usual(data) or _read_any(path, data)
+
+
+def _read_usual(data: bytes) -> VocFile | None:
+    """Return what a file of the usual form says, or None for any other, malformed ones among them."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    head = _HEAD.match(text)
+    if head is None:
+        return None
+    boxes: list[NamedBox] = []
+    position, counted, line = head.end(), 0, 1
+    while (found := _OBJECT.match(text, position)) is not None:
+        name, x1, y1, x2, y2 = found.groups()
+        if not name.strip():
+            return None
+        line += text.count("\n", counted, position)
+        boxes.append(NamedBox(name, (float(x1), float(y1), float(x2), float(y2)), line))
+        counted, position = position, found.end()
+    if _END.match(text, position) is None:
+        return None
+    file_name, width, height = head[1], int(head[2]), int(head[3])
+    size_wh = (width, height) if width > 0 and height > 0 else None
+    return VocFile(None if file_name is None else file_name.strip(), size_wh, tuple(boxes))
+
+
+def _read_any(path: Path | str, data: bytes) -> VocFile:
     handler = _Handler(path)
     try:
-        with Path(path).open("rb") as stream:
-            parse(stream, handler, forbid_dtd=True)
+        parse(io.BytesIO(data), handler, forbid_dtd=True)
     except SAXParseException as error:
         message = f"{path}:{error.getLineNumber()}: not well-formed XML: {error.getMessage()}"
         raise DataError(f"{message}; mend or remove the file") from error
     except DefusedXmlException as error:
         raise DataError(f"{path}: holds a document type definition or an entity, which is refused ({error})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     return VocFile(handler.file_name, handler.size_wh(), tuple(handler.boxes))
 
 
@@ -105,7 +175,7 @@ class _Handler(ContentHandler):
         except KeyError:
             return None
         except ValueError as error:
-            raise DataError(f"{self.path}: <size> holds no whole numbers: {self._size}") from error
+            raise DataError(f"{self.path}: <size> holds no whole numbers: {str(self._size)[:120]}") from error
         return (width, height) if width > 0 and height > 0 else None
 
     def _box(self) -> NamedBox:
@@ -118,13 +188,15 @@ class _Handler(ContentHandler):
     def _edge(self, edge: str, name: str) -> float:
         text = self._object.get(edge)
         if text is None:
-            raise self._error(self._object_line, f"object '{name.strip()}' has no <{edge}> in its <bndbox>")
+            raise self._error(self._object_line, f"object '{name.strip()[:60]}' has no <{edge}> in its <bndbox>")
         try:
             number = float(text)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise self._error(self._object_line, f"object '{name.strip()}': <{edge}> is {text!r}, expected a number")
+            raise self._error(
+                self._object_line, f"object '{name.strip()[:60]}': <{edge}> is {text[:60]!r}, expected a number"
+            )
         return number
 
     def _line(self) -> int:
