@@ -71,7 +71,7 @@ def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
     Html escapes in the text are decoded and runs of blanks become one, as in the training data. Raises DataError
     for an empty text, and for a picture that cannot be read or is far too elongated.
     """
-    words = " ".join(html.unescape(text).split())
+    words = " ".join(html.unescape(text).encode("utf-8", "replace").decode("utf-8").split())
     if not words:
         raise DataError("the text is empty; give the words that come with the picture")
     size_wh = open_image(image_path).size

@@ -54,8 +54,8 @@ def read_run(folder: Path | str) -> RunInfo:
     for name in (RUN_FILE, MANIFEST_FILE):
         if not (place / name).exists():
             raise DataError(f"{place / name}: missing; expected the folder of a finished run: run the train stage")
-    found = read_json(place / RUN_FILE)
     try:
+        found = read_json(place / RUN_FILE)
         run = RunInfo(
             frame=Frame.from_json(found["frame"]),
             prompt=found["prompt"],
@@ -69,6 +69,8 @@ def read_run(folder: Path | str) -> RunInfo:
         raise DataError(
             f"{place / RUN_FILE}: no {error}; an older version wrote it: run the train stage again"
         ) from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{place / RUN_FILE}: damaged ({error}); run the train stage again") from error
     if prompt_version(run.prompt) != run.prompt_version:
         raise DataError(
             f"{place}: trained with prompt {run.prompt_version}, but its wording is {prompt_version(run.prompt)} now; "

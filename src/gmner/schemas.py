@@ -12,6 +12,9 @@ from gmner.errors import DataError
 from gmner.files import atomic_path
 from gmner.records import Entity, Sample
 
+# What pyarrow raises for values of another type, too large numbers and texts that are no Unicode (half a pair).
+_UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)
+
 BOX = pa.list_(pa.float64(), 4)
 BOXES = pa.list_(BOX)
 
@@ -176,11 +179,11 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 def _table_of_rows(rows: list[Mapping[str, Any]], schema: pa.Schema, path: Path | str) -> pa.Table:
     try:
         return pa.Table.from_pylist(rows, schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+    except _UNFIT as error:
         for number, row in enumerate(rows):
             try:
                 pa.Table.from_pylist([row], schema=schema)
-            except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as found:
+            except _UNFIT as found:
                 raise DataError(f"{path}: row {number} does not fit the table's schema: {found}") from found
         raise DataError(f"{path}: rows do not fit the table's schema: {error}") from error
 

@@ -1,6 +1,7 @@
 """The stage `targets`: from samples and rationales to the completions to learn, one a sample and epoch."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def read_reasoning(samples: Sequence[Sample], path: Path, when_refused: str) -> 
     ids, texts, accepted = (table.column(name).to_pylist() for name in ("sample_id", "text", "accepted"))
     rows = {name: (text, good) for name, text, good in zip(ids, texts, accepted, strict=True)}
     if len(rows) != len(ids):
-        twice = sorted({name for name in ids if ids.count(name) > 1})[:1]
+        twice = sorted(name for name, count in Counter(ids).items() if count > 1)[:1]
         raise DataError(f"{path}: sample '{twice[0]}' has more than one rationale; run the rationales stage again")
     missing = [sample.sample_id for sample in samples if sample.sample_id not in rows]
     if missing:

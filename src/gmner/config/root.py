@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gmner.config.base import Name, Settings, suggest
@@ -15,6 +14,7 @@ from gmner.config.run import RunSettings
 from gmner.config.sources import DEFAULT_SOURCES, Source, SourceName
 from gmner.config.tables import Tables
 from gmner.config.teachers import TeacherSettings
+from gmner.config.yaml_files import check_shape, read_yaml
 from gmner.errors import ConfigError
 
 
@@ -112,6 +112,7 @@ def load_config(mapping: Mapping[str, Any]) -> ResolvedConfig:
 
     Raises ConfigError with one line a problem: the dotted key, the value, the nearest right one.
     """
+    check_shape(mapping)
     data = dict(mapping)
     defaults, runs = data.get("defaults") or {}, data.get("runs")
     if isinstance(defaults, Mapping) and isinstance(runs, Mapping):
@@ -127,14 +128,7 @@ def load_config(mapping: Mapping[str, Any]) -> ResolvedConfig:
 
 def load_config_file(path: Path | str) -> ResolvedConfig:
     """Read and check a YAML file; ConfigError names the file and, for broken YAML, the line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing YAML file") from error
-    try:
-        mapping = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    mapping = read_yaml(path)
     if not isinstance(mapping, Mapping):
         raise ConfigError(
             f"{path}: expected a mapping with datasets, backbones and runs, found {type(mapping).__name__}"

@@ -121,10 +121,16 @@ def markdown(report: Mapping[str, Any]) -> str:
     for problem in report["problems"]:
         where = ", ".join(f"{split} {count}" for split, count in problem["by_split"].items())
         lines += [f"**{problem['count']}** {problem['meaning']} ({where})", ""]
-        lines += [*(f"- `{example}`" for example in problem["examples"]), ""]
+        lines += [*(f"- {_code(example)}" for example in problem["examples"]), ""]
     if not report["problems"]:
         lines.append("None.")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _code(text: str) -> str:
+    """Return a text of a tweet's as code: on one line, and without a mark that ends the code."""
+    plain = "".join(character if character.isprintable() else " " for character in text).replace("`", "'")
+    return f"`{plain}`"
 
 
 def _table(head: Sequence[str]) -> list[str]:
@@ -132,4 +138,4 @@ def _table(head: Sequence[str]) -> list[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -71,8 +71,9 @@ def _read_tagged(path: Path, boxes: Path) -> Iterator[Sample]:
 def _read_boxes(path: Path) -> VocFile:
     """Read a file of boxes fast, or, where anything about it is unusual, with the parser that says what and where."""
     data = path.read_bytes()
-    # Without a document type there are no entities to expand: the standard library's parser is safe then.
-    if b"<!" not in data:
+    # Without a document type there are no entities to expand: the standard library's parser is safe then. In UTF-16
+    # or another declared encoding "<!" may be written with other bytes.
+    if b"<!" not in data and b"\0" not in data and b"encoding" not in data[:200]:
         with contextlib.suppress(ElementTree.ParseError, TypeError, ValueError, AttributeError):
             root = ElementTree.fromstring(data)
             size = root.find("size")

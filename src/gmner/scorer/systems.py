@@ -1,7 +1,6 @@
 """Predictions of any system for the scorer: four forms, told apart by what they hold (docs/metrics.md)."""
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,9 @@ FORMS = (
     '{"image_id": …, "triples": [[mention, type, region]]}, the authors\' {"response_answer_scaled": …}, or '
     "image_id<TAB>mention<TAB>type<TAB>region"
 )
+
+_LARGEST_EDGE = 1e9  # pixels; JSON may also hold whole numbers larger than any float, and NaN
+_SHOWN = 120  # characters of a value in an error
 
 Records = tuple[Record, ...]
 
@@ -72,7 +74,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}:{number}: not JSON ({error}); expected one object a line") from error
     if not isinstance(value, dict):
         raise DataError(f"{path}:{number}: expected an object, found {type(value).__name__}; known forms: {FORMS}")
@@ -157,9 +159,11 @@ def _entity(where: str, item: Any) -> Record:
         region = next((item[name] for name in ("boxes", "box", "bbox", "region") if name in item), None)
         span = (item["start"], item["end"]) if "start" in item and "end" in item else None
     else:
-        raise DataError(f"{where}: expected [mention, type, region] or an object with mention and type, found {item!r}")
+        raise DataError(
+            f"{where}: expected [mention, type, region] or an object with mention and type, found {_short(item)}"
+        )
     if not isinstance(mention, str) or not isinstance(kind, str):
-        raise DataError(f"{where}: mention and type must be texts, found {mention!r} and {kind!r}")
+        raise DataError(f"{where}: mention and type must be texts, found {_short(mention)} and {_short(kind)}")
     boxes = _boxes(where, region)
     if span is None:
         return Record(mention, kind, boxes)
@@ -174,7 +178,12 @@ def _boxes(where: str, region: Any) -> tuple[Box, ...]:
     found = [region] if isinstance(region, list) and not isinstance(region[0], list) else region
     if isinstance(found, list) and all(_is_box(box) for box in found):
         return tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in found)
-    raise DataError(f"{where}: a region is null, [x1, y1, x2, y2] or a list of such boxes, found {region!r}")
+    raise DataError(f"{where}: a region is null, [x1, y1, x2, y2] or a list of such boxes, found {_short(region)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _is_box(box: Any) -> bool:
@@ -182,7 +191,7 @@ def _is_box(box: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST_EDGE
 
 
 def _join_triples(path: Path, gold: Sequence[Sample]) -> Predictions:
@@ -199,9 +208,9 @@ def _join_triples(path: Path, gold: Sequence[Sample]) -> Predictions:
         image_id, mention, kind, region = fields
         try:
             boxes = None if region.strip().lower() in {"", "none", "null"} else json.loads(region)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{path}:{number}: region {region!r} is neither None nor boxes such as [1,2,3,4]"
+                f"{path}:{number}: region {_short(region)} is neither None nor boxes such as [1,2,3,4]"
             ) from error
         places = joiner.places(number, image_id)
         if len(places) > 1:
@@ -228,12 +237,16 @@ def _join_authors(path: Path, gold: Sequence[Sample]) -> Predictions:
         try:
             said, answer = value["labels_answer_scaled"], value["response_answer_scaled"]
             width, height = (int(side) for side in value["orig_size"])
-        except (KeyError, TypeError, ValueError) as error:
+            if not all(isinstance(text, str | None) for text in (said, answer)) or min(width, height) < 1:
+                raise ValueError("expected two texts and a size")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{path}:{number}: not a line of the authors' evaluation: {error!r}") from error
         wanted = _names(parse_output(said or "None").records)
         place = next((i for i in count(place) if i >= len(gold) or _names_of(gold[i]) == wanted), len(gold))
         if place >= len(gold):
-            raise DataError(f"{path}:{number}: its gold answer is no remaining gold tweet's: {said!r}; another split?")
+            raise DataError(
+                f"{path}:{number}: its gold answer is no remaining gold tweet's: {_short(said)}; another split?"
+            )
         sizes[place] = (width, height)
         records[place] = tuple(_rescaled(record, (width, height)) for record in parse_output(answer or "None").records)
         place += 1

@@ -73,16 +73,16 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text) if re.search(r"[\\|*_<>`\[\]]", text) else text
+    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", _on_one_line(text))
 
 
 def to_latex(page: Page, label: str) -> str:
     """Return a page's tables as LaTeX for the package booktabs; the label of the n-th is `tab:<label>-<n>`."""
-    head = f"% {page.title}. Needs \\usepackage{{booktabs}}.\n"
+    head = f"% {_on_one_line(page.title)}. Needs \\usepackage{{booktabs}}.\n"
     return (
         head
         + "\n".join(_latex_block(block, f"{label}-{n}") for n, block in enumerate(page.blocks, start=1))
-        + ("".join(f"% {note}\n" for note in page.notes))
+        + ("".join(f"% {_on_one_line(note)}\n" for note in page.notes))
     )
 
 
@@ -139,4 +139,9 @@ _LATEX = {
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in _on_one_line(text))
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text in which nothing ends a table's row: controls and line breaks become blanks."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -202,10 +202,17 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def _no_formula(cell: str) -> str:
+    """Return a cell of words that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell[:1] in "=+-@\t\r" and cell else cell
+
+
 def to_csv(rows: Iterable[Row], columns: Sequence[str]) -> str:
     """Return rows as CSV text with these columns."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(cells(row) for row in rows)
+    for row in rows:
+        found = cells(row)
+        writer.writerow(found | {name: _no_formula(found[name]) for name in IDENTITY})
     return stream.getvalue()

@@ -71,6 +71,11 @@ class Answer:
     cost_usd: float | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # JSON can write half of a surrogate pair, which is no character and in no file of text.
+        whole = self.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        object.__setattr__(self, "text", whole)
+
 
 class Provider(Protocol):
     """Answers questions. A new provider is one module with a class of this form.
