@@ -1,7 +1,7 @@
 """A tweet with its entities and boxes, before its picture is looked for."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,8 +42,8 @@ def attach_boxes(draft: Draft, voc: VocFile, voc_path: Path, problems: Problems)
     mended is noted, and so is one that matches no mention.
     """
     mentions = {entity.mention for entity in draft.entities}
-    boxes: dict[str, list[Box]] = defaultdict(list)
-    mended: Counter[str] = Counter()
+    boxes: dict[str, list[Box]] = {}
+    mended: dict[str, int] = {}
     for found in voc.boxes:
         name = decode_name(found.name)
         if name not in mentions:
@@ -51,18 +51,28 @@ def attach_boxes(draft: Draft, voc: VocFile, voc_path: Path, problems: Problems)
             continue
         if " ".join(found.name.split()) != found.name:
             problems.add("repaired_name", draft.split, f"{voc_path.name}:{found.line}: {found.name!r}")
-            mended[name] += 1
-        boxes[name].append(found.box)
-    if voc.file_name is not None and Path(voc.file_name).stem != voc_path.stem:
-        problems.add("file_name_differs", draft.split, f"{voc_path.name} says {voc.file_name!r}")
-    entities = [replace(entity, boxes=tuple(boxes.get(entity.mention, ()))) for entity in draft.entities]
-    return replace(
-        draft,
-        entities=tuple(entities),
+            mended[name] = mended.get(name, 0) + 1
+        boxes.setdefault(name, []).append(found.box)
+    said, stem = voc.file_name, voc_path.stem
+    if said is not None and said != f"{stem}.jpg" and Path(said).stem != stem:
+        problems.add("file_name_differs", draft.split, f"{voc_path.name} says {said!r}")
+    return Draft(
+        split=draft.split,
+        image_id=draft.image_id,
+        tokens=draft.tokens,
+        entities=tuple(_with_boxes(entity, boxes) for entity in draft.entities),
+        where=draft.where,
         annotated_wh=voc.size_wh,
+        image=draft.image,
+        raw_escapes=draft.raw_escapes,
         box_objects=len(voc.boxes),
-        mended=tuple(mended[entity.mention] for entity in entities),
+        mended=tuple(mended.get(entity.mention, 0) for entity in draft.entities),
     )
+
+
+def _with_boxes(entity: Entity, boxes: Mapping[str, Sequence[Box]]) -> Entity:
+    found = tuple(boxes.get(entity.mention, ()))
+    return Entity(entity.start, entity.end, entity.mention, entity.type, entity.fine_type, found, entity.description)
 
 
 def clip_boxes(draft: Draft, size_wh: tuple[int, int], problems: Problems) -> Draft:

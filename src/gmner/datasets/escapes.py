@@ -25,7 +25,7 @@ def decode_tokens(
 
     The merged token keeps the first token's tag, or takes the second's where the first is outside any entity.
     """
-    if not any("&" in token for token in tokens):
+    if "&" not in "".join(tokens):
         return tuple(tokens), tuple(tuple(column) for column in tags)
     kept: list[str] = []
     columns: list[list[str]] = [[] for _ in tags]

@@ -36,15 +36,14 @@ def read_twitter(
         raise MissingInputError("fine types need Twitter-FMNERG's label files: pass --fine-dir with its train.txt, "
                                 "dev.txt and test.txt, from the download of twitter-fmnerg")  # fmt: skip
     text_dir = Path(fine_dir) if settings.fine and fine_dir is not None else root / "txt"
-    with_boxes = {path.name for path in (root / "xml").iterdir()}
+    with_boxes = {path.name: path for path in (root / "xml").iterdir()}
     drafts = []
     for split in SPLITS:
-        tweets = read_conll(text_dir / f"{split}.txt", tag_columns=2 if settings.fine else 1)
-        for tweet in tweets[: settings.limit]:
-            draft = draft_of(tweet, split, settings.labels, settings.fine, text_dir / f"{split}.txt", problems)
-            path = root / "xml" / f"{tweet.image_id}.xml"
+        text_file = text_dir / f"{split}.txt"
+        for tweet in read_conll(text_file, tag_columns=2 if settings.fine else 1)[: settings.limit]:
+            draft = draft_of(tweet, split, settings.labels, settings.fine, text_file, problems)
             # A tweet with nothing to be seen has no file of boxes.
-            if path.name in with_boxes:
+            if (path := with_boxes.get(f"{tweet.image_id}.xml")) is not None:
                 draft = attach_boxes(draft, read_voc(path), path, problems)
             drafts.append(draft)
     return drafts
@@ -64,9 +63,10 @@ def draft_of(
         check_type(span.type, types, f"{where}: tweet {tweet.image_id}")
         if span.orphan:
             problems.add("orphan_tag", split, f"{where}: '{tokens[span.start]}' I-{span.type}")
-        coarse = tags[0][span.start].removeprefix("B-").removeprefix("I-")
-        if fine and len(tags) > 1 and FINE_TO_COARSE.get(span.type, coarse) != coarse:
-            problems.add("coarse_differs", split, f"{where}: '{tokens[span.start]}' {coarse}, {span.type}")
+        if fine and len(tags) > 1:
+            coarse = tags[0][span.start].removeprefix("B-").removeprefix("I-")
+            if FINE_TO_COARSE.get(span.type, coarse) != coarse:
+                problems.add("coarse_differs", split, f"{where}: '{tokens[span.start]}' {coarse}, {span.type}")
         entities.append(entity_of(tokens, span.start, span.end, span.type, fine))
-    escapes = sum(has_escape(token) for token in tweet.tokens)
+    escapes = 0 if tokens is tweet.tokens else sum(has_escape(token) for token in tweet.tokens)
     return Draft(split, tweet.image_id, tokens, tuple(entities), where, raw_escapes=escapes)
