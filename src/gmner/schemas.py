@@ -240,6 +240,52 @@ def sample_to_row(sample: Sample) -> dict[str, Any]:
     }
 
 
+def samples_to_table(samples: Sequence[Sample]) -> pa.Table:
+    """Return samples as a table of SAMPLES, built column by column: several times as fast as row by row.
+
+    Raises what Arrow raises for a value that does not fit.
+    """
+    entities = [entity for sample in samples for entity in sample.entities]
+    boxes = [box for entity in entities for box in entity.boxes]
+    flat = pa.array([edge for x1, y1, x2, y2 in boxes for edge in (x1, y1, x2, y2)], pa.float64())
+    regions = _lists([len(entity.boxes) for entity in entities], pa.FixedSizeListArray.from_arrays(flat, type=BOX))
+    parts = [
+        regions if field.name == "boxes" else pa.array([getattr(entity, field.name) for entity in entities], field.type)
+        for field in ENTITY
+    ]
+    nested = {
+        "width": pa.array([sample.size_wh[0] for sample in samples], pa.int32()),
+        "height": pa.array([sample.size_wh[1] for sample in samples], pa.int32()),
+        "tokens": _lists(
+            [len(sample.tokens) for sample in samples],
+            pa.array([token for sample in samples for token in sample.tokens], pa.string()),
+        ),
+        "entities": _lists(
+            [len(sample.entities) for sample in samples], pa.StructArray.from_arrays(parts, fields=list(ENTITY))
+        ),
+    }
+    columns = [
+        nested[field.name]
+        if field.name in nested
+        else pa.array([getattr(sample, field.name) for sample in samples], field.type)
+        for field in SAMPLES
+    ]
+    return pa.Table.from_arrays(columns, schema=SAMPLES)
+
+
+def _lists(lengths: Sequence[int], values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array([0, *itertools.accumulate(lengths)], pa.int32()), values)
+
+
+def write_samples(path: Path | str, samples: Sequence[Sample], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a table of samples; errors as of `write_table`."""
+    try:
+        table: pa.Table | Iterable[Mapping[str, Any]] = samples_to_table(samples)
+    except _UNFIT:  # row by row, which names the row
+        table = map(sample_to_row, samples)
+    write_table(path, table, SAMPLES, metadata)
+
+
 def row_to_sample(row: Mapping[str, Any]) -> Sample:
     """Return a row of SAMPLES as a sample."""
     return Sample(

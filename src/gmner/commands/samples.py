@@ -8,7 +8,7 @@ from gmner.commands.settings import parse_settings
 from gmner.config.stages import SamplesStage
 from gmner.datasets.build import Folders, build_samples
 from gmner.datasets.report import data_report, write_report
-from gmner.schemas import SAMPLES, sample_to_row, write_table
+from gmner.schemas import write_samples
 
 HELP = "join annotations, boxes and pictures of a data set into one table"
 log = logging.getLogger(__name__)
@@ -36,6 +36,6 @@ def run(args: argparse.Namespace) -> int:
     for problem in report["problems"]:
         log.warning("%s: %d %s", name, problem["count"], problem["meaning"])
     write_report(args.report, report)
-    write_table(args.out, map(sample_to_row, built.samples), SAMPLES, {"dataset": name})
+    write_samples(args.out, built.samples, {"dataset": name})
     log.info("%s: %d samples in %s", name, len(built.samples), args.out)
     return 0
