@@ -10,7 +10,7 @@ from gmner.errors import ConfigError
 QUANTIZATIONS = ("none", "nf4")
 # The tower's features and the vocabulary's scores stay in the numbers they were trained with: small parts of the
 # memory, and the fused head of TRL's trainer reads the weights of `lm_head` itself.
-KEPT = ("visual", "lm_head")
+KEPT = ("model.visual", "lm_head")
 
 
 def quantization_config(quantization: str, dtype: torch.dtype) -> Any:

@@ -84,6 +84,11 @@ class RowTrainer(SFTTrainer):
         self._batches_of_step = 1
         numbers = datasets.Dataset.from_dict({"row": list(range(rows.epochs * len(rows.samples)))})
         super().__init__(train_dataset=numbers, **kwargs)
+        # Beside a backbone in 4 bits TRL makes the adapter bfloat16, which loses small updates.
+        network: Any = self.model
+        for weight in network.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
         # Each token of an update weighs the same, however its rows are spread over batches and processes.
         self.model_accepts_loss_kwargs = True
 
