@@ -15,6 +15,7 @@ wildcard_constraints:
     run=r"[A-Za-z0-9][\w.-]*",
     name=r"[A-Za-z0-9][\w.-]*",
     seed=r"\d+",
+    shard=r"\d+-of-\d+",
 
 
 OF_RUN = "{dataset}/{run}/seed{seed}"
@@ -63,7 +64,7 @@ def keep_records_with_results():
 
 def job_of(stage, wildcards):
     """Return a rule's job for its wildcards."""
-    found = dict(wildcards)
+    found = {name: value for name, value in dict(wildcards).items() if name != "shard"}
     return Job(stage, **{**found, "seed": int(found.get("seed", 0))})
 
 
@@ -91,6 +92,31 @@ def inputs_of(stage, source):
         return found[0] if len(found) == 1 else found
 
     return results
+
+
+def shards_of(stage):
+    """Return the input function of a rule that gathers: its shards' results, none where it does the work itself."""
+
+    def results(wildcards):
+        job = job_of(stage, wildcards)
+        count = shards_asked(job)
+        folder = Path(place(job)).parent / "shards"
+        suffix = Path(place(job)).suffix if stage == "generate" else ".json"
+        return [f"{folder}/{number}-of-{count}{suffix}" for number in range(count)] if count > 1 else []
+
+    return results
+
+
+def shards_asked(job):
+    """Return in how many jobs a stage's work is done."""
+    if job.stage == "generate":
+        return PLAN.config.runs[job.run].generate.shards
+    return getattr(PLAN.config.teachers[job.name], "shards", 1)
+
+
+def gather_arguments(wildcards, input):
+    """Return the arguments that name the shards to put together."""
+    return ["--gather", *input.shards] if input.shards else []
 
 
 def work_of(stage):
@@ -121,6 +147,21 @@ def tables(*names):
 def gpus_of_backbone(wildcards):
     """Return how many GPUs a job with its run's backbone asks for: the tiny one is made for the processor."""
     return int(PLAN.config.backbones[PLAN.config.runs[wildcards.run].backbone].kind != "tiny")
+
+
+def gpus_of_outputs(wildcards):
+    """Return how many GPUs the answers of a run ask for; none where they come in shards and are only gathered."""
+    return gpus_of_backbone(wildcards) if PLAN.config.runs[wildcards.run].generate.shards == 1 else 0
+
+
+def gpus_of_training(wildcards):
+    """Return how many GPUs a training asks for on each of its machines: one a process."""
+    return gpus_of_backbone(wildcards) * PLAN.config.runs[wildcards.run].train.launch.processes
+
+
+def nodes_of_training(wildcards):
+    """Return on how many machines a training runs."""
+    return PLAN.config.runs[wildcards.run].train.launch.nodes
 
 
 def gpus_of_teacher(wildcards):

@@ -6,18 +6,18 @@ rule generate:
         every("api_outputs"),
 
 
-rule generate_outputs:
-    """One run's raw answers; an untuned run uses the backbone as it is."""
+rule generate_shard:
+    """One shard of a run's answers, where generate.shards is more than one; gone when all are gathered."""
     input:
         samples="results/samples/{dataset}/samples.parquet",
         backbone=inputs_of("generate", "backbone"),
         adapter=inputs_of("generate", "train"),
     output:
-        "results/outputs/{dataset}/{run}/seed{seed}/outputs.parquet",
+        temp("results/outputs/{dataset}/{run}/seed{seed}/shards/{shard}.parquet"),
     log:
-        "results/logs/generate/{dataset}/{run}/seed{seed}.log",
+        "results/logs/generate/{dataset}/{run}/seed{seed}-{shard}.log",
     benchmark:
-        "results/benchmarks/generate/{dataset}/{run}/seed{seed}.tsv"
+        "results/benchmarks/generate/{dataset}/{run}/seed{seed}-{shard}.tsv"
     wildcard_constraints:
         run=runs_of("tuned", "untuned"),
     conda:
@@ -34,8 +34,42 @@ rule generate_outputs:
         work=work_of("generate"),
     shell:
         "python -m gmner generate --settings {params.settings:q} --samples {input.samples:q} --split test"
-        " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q} --out {output:q}"
-        " 2>&1 | tee {log:q}"
+        " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q}/{wildcards.shard}"
+        " --shard {wildcards.shard} --out {output:q} 2>&1 | tee {log:q}"
+
+
+rule generate_outputs:
+    """One run's raw answers, or its shards' put together; an untuned run uses the backbone as it is."""
+    input:
+        samples="results/samples/{dataset}/samples.parquet",
+        backbone=inputs_of("generate", "backbone"),
+        adapter=inputs_of("generate", "train"),
+        shards=shards_of("generate"),
+    output:
+        "results/outputs/{dataset}/{run}/seed{seed}/outputs.parquet",
+    log:
+        "results/logs/generate/{dataset}/{run}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/generate/{dataset}/{run}/seed{seed}.tsv"
+    wildcard_constraints:
+        run=runs_of("tuned", "untuned"),
+    conda:
+        environment_of_generation
+    threads: 8
+    resources:
+        mem_mb=32000,
+        runtime=480,
+        gpu=gpus_of_outputs,
+    params:
+        **decided_by("generate"),
+        backbone=subpath(input.backbone, parent=True),
+        adapter=adapter_arguments,
+        work=work_of("generate"),
+        gather=gather_arguments,
+    shell:
+        "python -m gmner generate --settings {params.settings:q} --samples {input.samples:q} --split test"
+        " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q} {params.gather:q}"
+        " --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule ask_model:

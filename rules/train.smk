@@ -34,7 +34,8 @@ rule train_adapter:
     resources:
         mem_mb=32000,
         runtime=2880,
-        gpu=gpus_of_backbone,
+        gpu=gpus_of_training,
+        nodes=nodes_of_training,
     params:
         **decided_by("train"),
         backbone=subpath(input.backbone, parent=True),

@@ -136,3 +136,21 @@ def test_the_best_epoch_is_chosen_on_dev(place: Path, backbone: Path) -> None:
     assert train(place, backbone, out, train=best, generate=GENERATE, score={}) == 0
     dev = read_json(out / "run.json")["details"]["dev"]["0"]
     assert set(dev) == {"gmner_f1", "mner_f1", "eeg_f1"} and all(0 <= score <= 100 for score in dev.values())
+
+
+def test_shards_gathered_are_the_bytes_of_the_whole(
+    trained: Path, place: Path, backbone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by = ("--adapter", str(trained))
+    small = {**GENERATE, "batch_size": 1}
+    assert generate(place, backbone, place / "whole.parquet", *by, generate=small) == 0
+    shards = [place / f"{number}-of-3.parquet" for number in range(3)]
+    for path in shards:
+        assert generate(place, backbone, path, *by, "--shard", path.stem, generate={**small, "shards": 3}) == 0
+    assert sorted(len(rows_of(path)) for path in shards) == [1, 1, 2]
+    assert generate(place, backbone, place / "all.parquet", "--gather", *map(str, shards)) == 0
+    assert (place / "all.parquet").read_bytes() == (place / "whole.parquet").read_bytes()
+    assert generate(place, backbone, place / "less.parquet", "--gather", *map(str, shards[1:])) == 1
+    assert "samples are in no shard" in capsys.readouterr().err
+    assert generate(place, backbone, place / "less.parquet", *by, "--shard", "3-of-3") == 1
+    assert "expected <number>-of-<count>" in capsys.readouterr().err

@@ -25,10 +25,10 @@ from gmner.errors import ConfigError
 from gmner.files import read_json
 from gmner.records import Sample
 from gmner.schemas import SAMPLES, TARGETS, sample_to_row, write_table
-from gmner.training.launch import NODE_RANK, ON_NODE, accelerate_command, launch
+from gmner.training.launch import NODE_RANK, ON_NODE, _free_port, accelerate_command, launch
 from gmner.training.sampler import EpochSampler, MicroBatches
 
-EPOCHS = 3
+EPOCHS = 4
 DDP = {"strategy": "ddp", "processes": 2}
 FSDP = {"strategy": "fsdp", "processes": 2}
 # Seven samples one by one in updates of four: the last update of an epoch has three, an odd number.
@@ -103,10 +103,16 @@ def assert_same_training(one: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(alone: Path, place: Path, backbone: Path) -> None:
-    both = train(place, backbone, "ddp", launch=DDP)
-    assert_same_training(alone, both)
-    assert sorted(path.name for path in both.iterdir()) == sorted(path.name for path in alone.iterdir())
+def test_processes_on_two_machines_train_as_one_does(alone: Path, place: Path, backbone: Path) -> None:
+    words = command(place, backbone, "ddp", launch={"strategy": "ddp", "nodes": 2})
+    meeting = {**environment(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    machines = [
+        subprocess.Popen(words, env={**meeting, NODE_RANK: rank}, stderr=subprocess.PIPE, text=True) for rank in "01"
+    ]
+    said = [machine.communicate(timeout=300)[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert_same_training(alone, place / "ddp")
+    assert sorted(path.name for path in (place / "ddp").iterdir()) == sorted(path.name for path in alone.iterdir())
 
 
 @pytest.mark.slow
@@ -114,16 +120,12 @@ def test_a_model_spread_over_two_processes_trains_as_a_whole_one(alone: Path, pl
     assert_same_training(alone, train(place, backbone, "fsdp", launch=FSDP))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_after_a_kill_two_processes_or_one_go_on(
-    alone: Path, place: Path, backbone: Path, number: signal.Signals
-) -> None:
-    name = f"after-{number.name}"
-    work = place / f"work-{name}"
-    running = subprocess.Popen(command(place, backbone, name, launch=DDP), env=environment(), stderr=subprocess.PIPE)
+def stopped(words: Sequence[str], work: Path, number: signal.Signals) -> int:
+    """Start a training, stop it after its next checkpoint and return its exit status; nothing of it is left."""
+    before = set(work.glob("checkpoint-*/complete.json"))
+    running = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE)
     deadline = time.monotonic() + 240
-    while not list(work.glob("checkpoint-*/complete.json")) and time.monotonic() < deadline:
+    while set(work.glob("checkpoint-*/complete.json")) <= before and time.monotonic() < deadline:
         time.sleep(0.01)
     below = psutil.Process(running.pid).children(recursive=True)
     if number == signal.SIGKILL:
@@ -133,26 +135,17 @@ def test_after_a_kill_two_processes_or_one_go_on(
         running.send_signal(number)
     _, said = running.communicate(timeout=120)
     psutil.wait_procs(below, timeout=60)
-    assert not any(process.is_running() for process in below)
-    assert not (place / name).exists(), said.decode()
-    assert running.returncode == (130 if number == signal.SIGTERM else -number), said.decode()
-    # What two processes began, one may end, and the other way round.
-    launches = {"launch": DDP} if number == signal.SIGKILL else {}
-    assert_same_training(alone, train(place, backbone, name, **launches))
+    assert len(below) >= 3 and not any(process.is_running() for process in below), said.decode()
+    return running.returncode
 
 
 @pytest.mark.slow
-def test_two_machines_meet_by_number_and_address(alone: Path, place: Path, backbone: Path) -> None:
-    from gmner.training.launch import _free_port
-
-    words = command(place, backbone, "nodes", launch={"strategy": "ddp", "nodes": 2})
-    meeting = {**environment(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-    machines = [
-        subprocess.Popen(words, env={**meeting, NODE_RANK: rank}, stderr=subprocess.PIPE, text=True) for rank in "01"
-    ]
-    said = [machine.communicate(timeout=300)[1] for machine in machines]
-    assert [machine.returncode for machine in machines] == [0, 0], said
-    assert_same_training(alone, place / "nodes")
+def test_after_a_stop_and_a_kill_of_two_processes_one_goes_on(alone: Path, place: Path, backbone: Path) -> None:
+    words, work = command(place, backbone, "killed", launch=DDP), place / "work-killed"
+    assert stopped(words, work, signal.SIGTERM) == 130
+    assert stopped(words, work, signal.SIGKILL) == -signal.SIGKILL
+    assert not (place / "killed").exists()
+    assert_same_training(alone, train(place, backbone, "killed"))
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from gmner.config.base import Settings
 from gmner.config.data import DatasetSettings
 from gmner.config.model import BackboneSettings, FrameSettings
+from gmner.config.report import ReportSettings
 from gmner.config.run import GenerateSettings, GrbpSettings, ScoreSettings, TrainSettings
 from gmner.config.sources import Source, SourceName
 from gmner.config.teachers import OPERATIONAL as TEACHER_OPERATIONAL
@@ -123,6 +124,30 @@ class TableStage(Settings):
     rows: tuple[TableRow, ...]
 
 
+class ReportRun(TableRow):
+    """One measured run, data set and seed in the report, and the convention it was counted by."""
+
+    score: ScoreSettings
+
+
+class ReportDataset(Settings):
+    """A data set in the report, and the teachers whose rationales were made for it."""
+
+    name: str
+    fine: bool
+    teachers: tuple[str, ...]
+
+
+class ReportStage(Settings):
+    """`gmner report`: what the page shows, in its order; nothing else that lies in results/ is looked at."""
+
+    datasets: tuple[ReportDataset, ...]
+    runs: tuple[ReportRun, ...]
+    tables: tuple[Literal["table1", "table2", "table3", "figure3"], ...]
+    backbones: tuple[str, ...]
+    report: ReportSettings
+
+
 OPERATIONAL: dict[str, Any] = {
     "download": {"source": {"mirror", "retries", "timeout_seconds", "max_files", "max_bytes"}},
     "rationales": {"teacher": set(TEACHER_OPERATIONAL)},
@@ -133,8 +158,8 @@ OPERATIONAL: dict[str, Any] = {
         "dataset": True,
         "backbone": {"mirror"},
         "train": {"log_to", "gradient_checkpointing", "micro_batch", "attention", "liger", "launch"},
-        "generate": {"batch_size", "engine", "attention", "gpu_memory"},  # the trainer decodes dev itself
+        "generate": {"batch_size", "shards", "engine", "attention", "gpu_memory"},  # the trainer decodes dev itself
     },
-    "generate": {"backbone": {"mirror"}, "generate": {"batch_size", "attention", "gpu_memory"}},
+    "generate": {"backbone": {"mirror"}, "generate": {"batch_size", "shards", "attention", "gpu_memory"}},
 }
 """Keys of a stage's settings that decide how it is done and not what comes out."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from gmner.errors import DataError
 from gmner.files import read_json, sha256_of_json, write_json
 from gmner.generation.decode import Output
+from gmner.generation.shards import WHOLE, Shard
 from gmner.progress import Progress
 from gmner.records import Sample
 
@@ -27,19 +28,19 @@ class BatchDecoder(Protocol):
 
 
 def generate_outputs(
-    decoder: BatchDecoder, samples: Sequence[Sample], work_dir: Path, identity: dict[str, Any]
+    decoder: BatchDecoder, samples: Sequence[Sample], work_dir: Path, identity: dict[str, Any], shard: Shard = WHOLE
 ) -> list[Output]:
-    """Decode `samples` and return their outputs in the same order; go on where an interrupted call stopped.
+    """Decode a shard of `samples` and return its outputs in the same order; go on where an interrupted call stopped.
 
     Each batch is kept in `work_dir` as it is done. `identity` is all that decides the outputs besides the
     samples (adapter, backbone, settings): batches of another identity are thrown away. Raises DataError where
     a sample is twice in the list.
     """
     _check_unique(samples)
-    batches = decoder.batches(samples)
+    batches = shard.of(decoder.batches(samples))
     ids = [sample.sample_id for sample in samples]
     shards = Shards(work_dir, sha256_of_json({"identity": identity, "samples": ids, "batches": batches}))
-    progress = Progress("generate", len(samples), "samples")
+    progress = Progress("generate", sum(len(batch) for batch in batches), "samples")
     outputs: dict[str, Output] = {}
     started, tokens = time.monotonic(), 0
     for number, batch in enumerate(batches):
@@ -52,7 +53,7 @@ def generate_outputs(
         progress.advance(len(batch))
     progress.finish()
     log.info("generate: %d tokens written, %.0f a second", tokens, tokens / max(time.monotonic() - started, 1e-9))
-    return [outputs[name] for name in ids]
+    return [outputs[name] for name in ids if name in outputs]
 
 
 class Shards:

@@ -14,6 +14,7 @@ from gmner.files import sha256_of_file
 from gmner.frame import Frame
 from gmner.generation.load import load_decoder, prompt_of_run
 from gmner.generation.run import BatchDecoder, generate_outputs
+from gmner.generation.shards import WHOLE, Shard
 from gmner.prompts import prompt_version
 from gmner.records import Sample
 from gmner.run_folder import MANIFEST_FILE
@@ -28,8 +29,9 @@ def generate_table(
     adapter: Path | None,
     work_dir: Path,
     out: Path,
+    shard: Shard = WHOLE,
 ) -> None:
-    """Answer every sample of `split` once and write the table of outputs, in the order of the samples.
+    """Answer every sample of a shard of `split` once and write the table of outputs, in the order of the samples.
 
     Raises DataError where the split is empty or the adapter was trained on another backbone, and ConfigError
     where an untuned run says no question.
@@ -40,7 +42,7 @@ def generate_table(
     prompt = _prompt(settings, backbone, adapter)
     decoder = _decoder(settings, prompt, samples, backbone, adapter, work_dir)
     identity = _identity(settings, prompt, samples_path, backbone, adapter)
-    outputs = generate_outputs(decoder, samples, work_dir, identity)
+    outputs = generate_outputs(decoder, samples, work_dir, identity, shard)
     about = {
         "prompt_version": prompt_version(prompt.version),
         "split": split,
