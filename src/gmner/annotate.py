@@ -71,7 +71,7 @@ def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
     Html escapes in the text are decoded and runs of blanks become one, as in the training data. Raises DataError
     for an empty text, and for a picture that cannot be read or is far too elongated.
     """
-    words = " ".join(html.unescape(text).encode("utf-8", "replace").decode("utf-8").split())
+    words = clean_text(text)
     if not words:
         raise DataError("the text is empty; give the words that come with the picture")
     size_wh = open_image(image_path).size
@@ -97,6 +97,11 @@ def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
         output=output.output,
         finish_reason=output.finish_reason,
     )
+
+
+def clean_text(text: str) -> str:
+    """Return a text as the data sets have theirs: html escapes decoded, blanks single, nothing that is no character."""
+    return " ".join(html.unescape(text).encode("utf-8", "replace").decode("utf-8").split())
 
 
 def _record(entity: dict[str, Any]) -> Record:

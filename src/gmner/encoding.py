@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gmner.errors import DataError
+from gmner.errors import DataError, GmnerError
 from gmner.frame import Frame
 from gmner.images import open_image
 from gmner.plain_text import PlainText
@@ -105,7 +105,10 @@ class Encoder:
 
     def pixels(self, sample: Sample) -> torch.Tensor:
         """Return a picture's patches (height x width of the grid, values of a patch), float32, in the frame."""
-        image = open_image(sample.image_path, sample.size_wh)
+        try:
+            image = open_image(sample.image_path, sample.size_wh)
+        except GmnerError as error:
+            raise DataError(f"sample {sample.sample_id}: {error}") from error
         made = self.processor.image_processor(images=[image], return_tensors="pt")
         grid = tuple(int(side) for side in made["image_grid_thw"][0])
         if grid != self.grid_of(sample.size_wh):

@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from gmner.encoding import Encoder, pad_rows
-from gmner.errors import GmnerError
+from gmner.errors import DataError, GmnerError
 from gmner.features import FeatureBank, as_encoder_outputs, vision_model
 from gmner.records import Sample
 
@@ -61,13 +61,14 @@ class Decoder:
         self.model, self.encoder = model, encoder
         self.batch_size, self.max_new_tokens = batch_size, max_new_tokens
         self.pad_token_id = encoder.pad_token_id
+        self.most_tokens = int(model.config.get_text_config().max_position_embeddings)
         eos = model.generation_config.eos_token_id
         eos = list(eos) if isinstance(eos, list | tuple) else [eos] if eos is not None else []
         self.stop = StopRule(encoder.tokenizer, [*eos, encoder.eos_token_id])
 
     def batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """Return the sample numbers of each batch: longest prompts first, each number exactly once."""
-        order = np.argsort([-len(ids) for ids in self.encoder.prompts(samples)], kind="stable").tolist()
+        order = np.argsort([-len(ids) for ids in self._prompts(samples)], kind="stable").tolist()
         return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
     def decode(self, samples: Sequence[Sample], bank: FeatureBank | None = None) -> Iterator[list[Output]]:
@@ -82,7 +83,7 @@ class Decoder:
 
     def decode_batch(self, samples: Sequence[Sample], bank: FeatureBank | None = None) -> list[Output]:
         """Return the outputs of one batch, in the order of `samples`."""
-        prompts = self.encoder.prompts(samples)
+        prompts = self._prompts(samples)
         written = greedy(self.model, self._inputs(samples, prompts, bank), self.stop, self.max_new_tokens)
         return [
             Output(
@@ -94,6 +95,17 @@ class Decoder:
             )
             for sample, prompt, ids in zip(samples, prompts, written, strict=True)
         ]
+
+    def _prompts(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """Return the prompts; raises DataError for one that is longer than the backbone can read."""
+        prompts = self.encoder.prompts(samples)
+        for sample, ids in zip(samples, prompts, strict=True):
+            if len(ids) > self.most_tokens:
+                raise DataError(
+                    f"sample {sample.sample_id}: its prompt has {len(ids)} tokens, the backbone reads {self.most_tokens} "
+                    "at most; shorten the text or leave the sample out"
+                )
+        return prompts
 
     def _inputs(self, samples: Sequence[Sample], prompts: list[np.ndarray], bank: FeatureBank | None) -> dict[str, Any]:
         device = self.model.device
