@@ -26,7 +26,7 @@ from gmner.records import Sample
 
 log = logging.getLogger(__name__)
 
-CHUNK = 512
+CHUNK = 256
 """Samples that are decoded, and kept, at a time: the engine fills its own batches from them."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters that vLLM has room for."""
