@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pyarrow as pa
+from PIL import Image
 
 TAG = re.compile(r"(O|[BI]-(\S+))$")
 TYPES = ("PER", "ORG", "LOC", "OTHER")
@@ -101,3 +102,15 @@ def make_table(root: Path, schema: pa.Schema, size_wh: tuple[int, int]) -> pa.Ta
                 "caption": None, "entities": entities_of(tokens, tags, boxes),
             })  # fmt: skip
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def read_pictures(paths: list[Path]) -> list[tuple[int, int]]:
+    """Open, decode and resize each picture, as a loader does that keeps what it can resize; return the sizes."""
+    sizes = []
+    for path in paths:
+        with Image.open(path) as stored:
+            image = stored.convert("RGB")
+            width, height = image.size
+            image.resize((max(28, width // 28 * 28), max(28, height // 28 * 28)), Image.Resampling.BICUBIC)
+            sizes.append(image.size)
+    return sizes

@@ -71,6 +71,8 @@ def attach_boxes(draft: Draft, voc: VocFile, voc_path: Path, problems: Problems)
 
 
 def _with_boxes(entity: Entity, boxes: Mapping[str, Sequence[Box]]) -> Entity:
+    if entity.mention not in boxes and not entity.boxes:
+        return entity
     found = tuple(boxes.get(entity.mention, ()))
     return Entity(entity.start, entity.end, entity.mention, entity.type, entity.fine_type, found, entity.description)
 

@@ -7,6 +7,7 @@ whatever it does not cover goes to the parser, which also knows what is wrong an
 
 import io
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,11 +84,22 @@ def read_voc(path: Path | str) -> VocFile:
     no XML or an object lacks a name or a number.
     """
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123 (thousands of files: a Path for each costs as much as reading)
-            data = stream.read()
+        data = _bytes_of(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     return _read_usual(data) or _read_any(path, data)
+
+
+def _bytes_of(path: Path | str) -> bytes:
+    """Return a file's bytes by the system's own calls: with thousands of small files, half the time of `open`."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        parts = [os.read(handle, 1 << 16)]
+        while len(parts[-1]) == 1 << 16:
+            parts.append(os.read(handle, 1 << 16))
+        return b"".join(parts)
+    finally:
+        os.close(handle)
 
 
 def _read_usual(data: bytes) -> VocFile | None:
