@@ -20,6 +20,7 @@ COMMANDS = {
     "predictions": "parse a run's outputs; boxes go back to the original pictures",
     "pretrain-tiny": "train the tiny backbone from scratch (about an hour on two cores)",
     "rationales": "ask the teacher for the reasoning of each training sample",
+    "report": "write one page with tables, curves, errors and every test tweet",
     "samples": "join annotations, boxes and pictures of a data set into one table",
     "score": "score any system's predictions against gold annotations",
     "scores": "count a run's predictions against the annotation",

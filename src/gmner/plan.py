@@ -101,6 +101,8 @@ class Plan:
         """Return every job of a stage that the configuration asks for, in its order, each once."""
         if stage == "table":
             return [Job("table", name=name) for name in self.config.tables.asked()]
+        if stage == "report":
+            return [Job("report")]
         if stage in {"targets", "train"}:
             return [_as(job, stage) for job in self.runs("tuned")]
         if stage == "generate":
@@ -213,6 +215,25 @@ class Plan:
             scores=scores_path(job),
         )
 
+    def _report_settings(self, job: Job) -> stages.ReportStage:
+        before = self._report_inputs(job)
+        runs = [one for one in before if one.stage == "scores"]
+        taught = [one for one in before if one.stage == "rationales"]
+        return stages.ReportStage(
+            datasets=tuple(
+                stages.ReportDataset(
+                    name=name,
+                    fine=self.config.datasets[name].fine,
+                    teachers=tuple(one.name for one in taught if one.dataset == name),
+                )
+                for name in dict.fromkeys(one.dataset for one in runs)
+            ),
+            runs=tuple(stages.ReportRun(**self._row(one).model_dump(), score=self._run(one).score) for one in runs),
+            tables=tuple(one.name for one in before if one.stage == "table"),
+            backbones=tuple(one.name for one in self.jobs("backbone")),
+            report=self.config.report,
+        )
+
     def _question(self, job: Job) -> stages.Question:
         run, dataset = self._run(job), self._dataset(job)
         return stages.Question(prompt=run.prompt, cot=run.cot, types=dataset.labels, fine=dataset.fine)
@@ -282,6 +303,10 @@ class Plan:
             for dataset in self.config.datasets_of(run, table.datasets):
                 for seed in self.config.seeds_of(run):
                     yield Job("scores", dataset=dataset, run=run, seed=seed)
+
+    def _report_inputs(self, job: Job) -> list[Job]:
+        stages_shown = ("samples", "rationales", "train", "api_outputs", "predictions", "scores", "table")
+        return [found for stage in stages_shown for found in self.jobs(stage)]
 
 
 def _as(job: Job, stage: str) -> Job:

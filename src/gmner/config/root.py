@@ -10,6 +10,7 @@ from gmner.config.base import Name, Settings, suggest
 from gmner.config.data import DatasetSettings
 from gmner.config.messages import explain
 from gmner.config.model import BackboneSettings
+from gmner.config.report import ReportSettings
 from gmner.config.run import RunSettings
 from gmner.config.sources import DEFAULT_SOURCES, Source, SourceName
 from gmner.config.tables import Tables
@@ -29,6 +30,7 @@ class Config(Settings):
     defaults: RunSettings = RunSettings()
     runs: dict[Name, RunSettings] = Field(min_length=1)
     tables: Tables = Tables()
+    report: ReportSettings = ReportSettings()
 
     @field_validator("sources", mode="before")
     @classmethod

@@ -1,0 +1,14 @@
+"""The page results/report.html: how much of it, and how large its pictures are."""
+
+from pydantic import Field
+
+from gmner.config.base import Settings
+
+
+class ReportSettings(Settings):
+    """The report's gallery. Its pictures are what makes the page large: about 12 kB each at 320 pixels."""
+
+    tweets: int | None = Field(None, ge=1)  # test tweets of each data set that the gallery shows; null: all
+    pictures: bool = True  # false: a page without pictures, for where they may not be passed on
+    picture_side: int = Field(320, ge=64, le=2048)  # longer side, pixels
+    picture_quality: int = Field(55, ge=1, le=100)  # of WebP

@@ -1,0 +1,90 @@
+// One tweet: its picture with boxes, its text with mentions, its verdicts.
+let pictureLines = null;
+function pictureOf(tweet) {
+  pictureLines ??= byId("report-pictures").textContent.split("\n");
+  return pictureLines[tweet.picture] || "";
+}
+
+const isRight = (verdict) => verdict.o === "correct";
+const tint = (dataset, type) => `t${Math.max(0, dataset.types.indexOf(type)) % 8}`;
+
+function tag(label, x, y, size, kind, atEnd) {
+  const wide = size * (0.4 + 0.62 * label.length), high = size * 1.2;
+  const left = atEnd ? x - wide : x, top = atEnd ? y - high : y;
+  return s("g", { class: `tag ${kind}` }, s("rect", { x: left, y: top, width: wide, height: high }),
+    s("text", { x: left + wide / 2, y: top + high * 0.76, "text-anchor": "middle", "font-size": size }, label));
+}
+
+function boxNodes(box, label, kind, size) {
+  const [x1, y1, x2, y2] = box;
+  const place = { x: x1, y: y1, width: Math.max(1, x2 - x1), height: Math.max(1, y2 - y1) };
+  const corner = kind === "gold" ? tag(label, x1, y1, size, kind, false) : tag(label, x2, y2, size, kind, true);
+  return [s("rect", { class: `box casing ${kind}`, ...place }), s("rect", { class: `box ${kind}`, ...place }), corner];
+}
+
+// Gold: solid yellow, named G1, G2 at the upper left. Predicted: dashed blue, named P1, P2 at the lower right.
+function picture(tweet, answer, name) {
+  const [width, height] = tweet.size;
+  const uri = pictureOf(tweet);
+  const size = Math.max(width, (height * 4) / 3) * 0.042;
+  const gold = tweet.gold.flatMap((entity, i) => entity.b.map((box) => boxNodes(box, `G${i + 1}`, "gold", size)));
+  const said = answer ? answer.e.flatMap((entity, i) => entity.b.map((box) => boxNodes(box, `P${i + 1}`, "said", size))) : [];
+  const boxes = tweet.gold.reduce((sum, one) => sum + one.b.length, 0), guesses = answer ? answer.e.reduce((sum, one) => sum + one.b.length, 0) : 0;
+  const alt = `Picture of tweet ${tweet.id}${name ? `, answer of ${name}` : ""}: ${plural(boxes, "gold box", "gold boxes")}, ${plural(guesses, "predicted box", "predicted boxes")}`;
+  return h("span", { class: "shot" },
+    uri ? h("img", { src: uri, alt, decoding: "async" }) : h("span", { class: "nopicture", role: "img", "aria-label": alt }, "no picture"),
+    s("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, gold, said));
+}
+
+function placeOfToken(entities, i) {
+  return entities.findIndex((entity) => entity.s !== undefined && entity.s <= i && i < entity.e);
+}
+
+// The text: gold mentions tinted and named by type, predicted ones underlined with dashes.
+function tweetText(dataset, tweet, answer) {
+  const line = h("p", { class: "tweet", dir: "auto" });
+  const at = (i) => [placeOfToken(tweet.gold, i), answer ? placeOfToken(answer.e, i) : -1];
+  for (let i = 0; i < tweet.tokens.length; ) {
+    const [gold, said] = at(i);
+    let end = i + 1;
+    while (end < tweet.tokens.length && at(end).join() === `${gold},${said}`) end += 1;
+    const text = tweet.tokens.slice(i, end).join(" ");
+    if (i) line.append(" ");
+    line.append(gold < 0 && said < 0 ? h("span", {}, shown(text)) : mentionNode(dataset, tweet, text, gold, said, end));
+    i = end;
+  }
+  if (!tweet.tokens.length) line.append(h("span", { class: "muted" }, "(no text)"));
+  return line;
+}
+
+function mentionNode(dataset, tweet, text, gold, said, end) {
+  const inner = h("bdi", { class: said < 0 ? null : "said" }, shown(text));
+  if (gold < 0) return inner;
+  const entity = tweet.gold[gold];
+  const last = end === entity.e;
+  return h("mark", { class: tint(dataset, entity.t) }, inner, last ? h("span", { class: "label" }, entity.t) : null);
+}
+
+function verdictLine(tweet, answer, verdict) {
+  const one = verdict.g === null ? answer.e[verdict.p] : tweet.gold[verdict.g];
+  return h("li", { class: isRight(verdict) ? "ok" : "bad" }, h("span", { class: "mark", "aria-hidden": "true" }, outcomeMark(verdict.o)),
+    h("span", {}, h("b", {}, outcomeName(verdict.o)), " ", quoted(one.m || "(nothing)")));
+}
+
+function verdictList(tweet, answer) {
+  const lines = answer.v.map((verdict) => verdictLine(tweet, answer, verdict));
+  if (!lines.length) lines.push(h("li", { class: "ok" }, h("span", { class: "mark", "aria-hidden": "true" }, "✓"), "nothing to find, nothing said"));
+  if (answer.x.length) lines.push(h("li", { class: "bad" }, h("span", { class: "mark", "aria-hidden": "true" }, "!"), h("span", {}, h("b", {}, "odd answer"), " ", answer.x.map((problem) => problem[0]).join(", "))));
+  return h("ul", { class: "verdicts" }, lines);
+}
+
+// Every gold entity and prediction of one answer, with its regions' agreement.
+function verdictTable(tweet, answer) {
+  const side = (entity, name) => (entity ? h("span", {}, h("b", {}, name), " ", quoted(entity.m || "(nothing)"), " ", h("small", {}, shown(entity.t), entity.b.length ? "" : ", no region")) : "–");
+  const rows = answer.v.map((verdict) => [
+    h("span", { class: isRight(verdict) ? "ok" : "bad" }, h("span", { class: "mark", "aria-hidden": "true" }, outcomeMark(verdict.o)), " ", outcomeName(verdict.o)),
+    side(tweet.gold[verdict.g], `G${verdict.g + 1}`), side(answer.e[verdict.p], `P${verdict.p + 1}`), verdict.iou === undefined ? "–" : number(verdict.iou),
+  ]);
+  if (!rows.length) return h("p", { class: "muted" }, "No entity in the annotation, none in the answer.");
+  return table("What was right and wrong", [{ head: "Verdict", words: true }, { head: "Gold", words: true }, { head: "Predicted", words: true }, { head: "IoU" }], rows);
+}
