@@ -13,6 +13,7 @@ from gmner.errors import GmnerError
 from gmner.files import write_json
 from gmner.records import Sample
 from gmner.schemas import RATIONALES, iterate_samples, write_row_stream
+from gmner.shards import Shard
 from gmner.teachers.protocol import Answer, Request
 from gmner.teachers.store import AnswerStore, read_unlocked, store_folder
 from gmner.teachers.teaching import Outcome, Teaching, TemplateTeaching, resolve
@@ -84,6 +85,19 @@ def make_rationales(
     teaching = PromptedTeaching(teacher, types_of(teacher, samples_path))
     with asked(teacher, teaching, lambda: iterate_samples(samples_path, SPLIT), store, settings.name) as answers:
         return _write(settings, teaching, samples_path, out, report, lambda request: answers.get(request.key))
+
+
+def ask_shard(settings: RationalesSettings, samples_path: Path, shard: Shard, out: Path, store: Path) -> None:
+    """Ask a shard's questions and write how many samples still had some; the table is made when all have asked."""
+    count = 0
+    if not isinstance(settings.teacher, TemplateTeacher):
+        from gmner.teachers.prompted import PromptedTeaching
+        from gmner.teachers.remote import ask_part
+
+        teacher = settings.teacher
+        teaching = PromptedTeaching(teacher, types_of(teacher, samples_path))
+        count = ask_part(teacher, teaching, lambda: iterate_samples(samples_path, SPLIT), store, settings.name, shard)
+    write_json(out, {"shard": str(shard), "samples_asked": count})
 
 
 def plan_rationales(settings: RationalesSettings, samples_path: Path, store: Path) -> list[str]:

@@ -16,7 +16,8 @@ FOLDERS = ("datasets.folder", "datasets.jsonl")
 WRITING = ("teachers.template",)
 # How an answer is fetched, kept, retried and paid for never changes what it says.
 FETCHING = tuple(
-    f"teachers.{name}" for name in ("asking", "batching", "failures", "gate", "journal", "ledger", "pricing", "store")
+    f"teachers.{name}"
+    for name in ("asking", "batching", "failures", "gate", "journal", "ledger", "parts", "pricing", "store")
 )
 OTHER_ENGINE = ("generation.vllm_engine",)
 # Which processes do the work never changes what comes of it.

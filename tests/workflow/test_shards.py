@@ -10,7 +10,8 @@ pytestmark = pytest.mark.slow
 
 OUTPUTS = "results/outputs/small/full/seed42/outputs.parquet"
 IN_THREE = ("--config", "defaults={'generate': {'shards': 3}}")
-ASKING = ("--config", "teachers={'template': {'provider': 'openai', 'model': 'm', 'base_url': 'http://x', 'shards': 2}}")
+ASKED = {"provider": "openai", "model": "m", "base_url": "http://x", "shards": 2}
+ASKING = ("--config", f"teachers={{'template': {ASKED}}}")
 RATIONALES = "results/rationales/small/template/rationales.parquet"
 
 

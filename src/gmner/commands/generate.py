@@ -7,7 +7,8 @@ from pathlib import Path
 from gmner.backbones.gpu import claim_gpu
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import GenerateStage
-from gmner.generation.shards import gather_outputs, parse_shard
+from gmner.generation.shards import gather_outputs
+from gmner.shards import parse_shard
 
 HELP = "let a run's model answer each sample of a split"
 

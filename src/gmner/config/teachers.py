@@ -86,6 +86,7 @@ class _Prompted(_Teacher):
     temperature: float | None = Field(0.0, ge=0, le=2)  # null: not sent
     image: SentImage | None = SentImage()  # null: the text alone is sent
     budget: Budget = Budget()
+    shards: int = Field(1, ge=1)  # jobs that share the samples; limits hold for each, the budget for all
 
 
 class _Remote(_Prompted):
@@ -144,7 +145,7 @@ class RationalesSettings(Settings):
 
 # Settings that decide how fast, how safely and how dearly answers come, but never what they are.
 OPERATIONAL = frozenset(
-    {"mode", "limits", "budget", "price", "batch_poll_s", "batch_requests", "key_variable", "batch_size"}
+    {"mode", "limits", "budget", "price", "batch_poll_s", "batch_requests", "key_variable", "batch_size", "shards"}
 )
 
 

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from gmner.errors import DataError
 from gmner.files import read_json, sha256_of_json, write_json
 from gmner.generation.decode import Output
-from gmner.generation.shards import WHOLE, Shard
 from gmner.progress import Progress
 from gmner.records import Sample
+from gmner.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
 

@@ -1,39 +1,14 @@
-"""A split answered in shards: which batches are whose, and one table of all in the end.
+"""A split answered in shards: one table of all in the end.
 
 Batches are made of the whole split and dealt out whole, so that no answer depends on how many shards there are.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gmner.errors import DataError
 from gmner.schemas import OUTPUTS, read_metadata, read_samples, read_table, write_table
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One of `count` shards, counted from 0."""
-
-    number: int
-    count: int
-
-    def of(self, items: Sequence[Any]) -> list[Any]:
-        """Return this shard's share: every `count`-th item."""
-        return list(items[self.number :: self.count])
-
-
-WHOLE = Shard(0, 1)
-
-
-def parse_shard(text: str) -> Shard:
-    """Read `<number>-of-<count>`, the number counted from 0. Raises DataError where it is something else."""
-    found = re.fullmatch(r"(\d+)-of-(\d+)", text)
-    if found is None or int(found[1]) >= int(found[2]):
-        raise DataError(f"shard '{text}': expected <number>-of-<count>, numbers from 0, for instance 0-of-4")
-    return Shard(int(found[1]), int(found[2]))
 
 
 def gather_outputs(samples_path: Path, split: str, shards: Sequence[Path], out: Path) -> None:
@@ -49,7 +24,9 @@ def gather_outputs(samples_path: Path, split: str, shards: Sequence[Path], out: 
     for path in shards:
         for row in read_table(path, OUTPUTS).to_pylist():
             if row["sample_id"] in rows:
-                raise DataError(f"{path}: sample '{row['sample_id']}' is in another shard too; delete all and run again")
+                raise DataError(
+                    f"{path}: sample '{row['sample_id']}' is in two shards; delete them and run again"
+                )
             rows[row["sample_id"]] = row
     ids = [sample.sample_id for sample in read_samples(samples_path, split)]
     if missing := [name for name in ids if name not in rows]:

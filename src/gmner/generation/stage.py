@@ -14,11 +14,11 @@ from gmner.files import sha256_of_file
 from gmner.frame import Frame
 from gmner.generation.load import load_decoder, prompt_of_run
 from gmner.generation.run import BatchDecoder, generate_outputs
-from gmner.generation.shards import WHOLE, Shard
 from gmner.prompts import prompt_version
 from gmner.records import Sample
 from gmner.run_folder import MANIFEST_FILE
 from gmner.schemas import OUTPUTS, read_samples, write_table
+from gmner.shards import WHOLE, Shard
 
 
 def generate_table(

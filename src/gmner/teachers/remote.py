@@ -12,10 +12,12 @@ from gmner.config.teachers import AnthropicTeacher, Limits, LocalTeacher, OpenAI
 from gmner.errors import GmnerError
 from gmner.progress import Progress
 from gmner.records import Sample
+from gmner.shards import Shard
 from gmner.teachers.asking import Asker, ask_all, run_until_done
 from gmner.teachers.batching import BatchAsker
 from gmner.teachers.failures import read_secret
 from gmner.teachers.ledger import Ledger
+from gmner.teachers.parts import budget_of_part, part_folder, take_in_parts, take_known
 from gmner.teachers.pricing import NOTHING, Amount, expected_of, most_of
 from gmner.teachers.prompted import PromptedTeacher
 from gmner.teachers.protocol import Provider
@@ -95,6 +97,8 @@ def asked(
     """
     folder = store_folder(root, teacher.provider, teacher.model)
     with lock_of(folder):
+        if taken := take_in_parts(folder):
+            LOGGER.info("%s: %d answers of parts taken into the store", name, taken)
         store, ledger = AnswerStore(folder), Ledger(folder, teacher.budget)
         try:
             plan = make_plan(teacher, teaching, samples(), store)
@@ -103,6 +107,35 @@ def asked(
             if plan.unanswered:
                 _ask(teacher, teaching, samples, store, ledger, plan, name)
             yield store
+        finally:
+            ledger.close()
+            store.close()
+
+
+def ask_part(
+    teacher: PromptedTeacher,
+    teaching: Teaching,
+    samples: Callable[[], Iterable[Sample]],
+    root: Path,
+    name: str,
+    shard: Shard,
+) -> int:
+    """Ask a shard's questions that nobody has answered, into a store of the shard's own; return how many samples.
+
+    Raises GmnerError as `asked` does; the next call of `asked` takes the answers into the main store.
+    """
+    folder = store_folder(root, teacher.provider, teacher.model)
+    part = part_folder(folder, shard)
+    with lock_of(part):
+        store, ledger = AnswerStore(part), Ledger(part, budget_of_part(teacher.budget, folder, shard.count))
+        try:
+            left = take_known(teaching, shard.passing(samples()), store, folder)
+            plan = make_plan(teacher, teaching, left, store)
+            for line in plan.lines():
+                LOGGER.info("%s, %s: %s", name, shard, line)
+            if plan.unanswered:
+                _ask(teacher, teaching, lambda: left, store, ledger, plan, name)
+            return len(left)
         finally:
             ledger.close()
             store.close()
