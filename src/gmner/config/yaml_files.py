@@ -45,6 +45,11 @@ def read_yaml(path: Path | str) -> Any:
 
 
 def _construct(text: str) -> Any:
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):  # first: composing in C has no bounds and ends the process
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise RecursionError
     loader = _LOADER(text)
     try:
         node = loader.get_single_node()

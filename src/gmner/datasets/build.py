@@ -85,9 +85,9 @@ def _own_pictures(settings: FolderDataset, drafts: Sequence[Draft]) -> list[Path
     missing = []
     for draft in named:
         places = (images / str(draft.image), images.parent / str(draft.image))
-        path = next((place for place in places if place.is_file()), None)
+        path = next(filter(_is_file, places), None)
         if path is None:
-            missing.append(f"{draft.image} ({draft.where})")
+            missing.append(f"{str(draft.image)[:80]} ({draft.where})")
         else:
             by_id[draft.where] = path
     if missing:
@@ -97,6 +97,13 @@ def _own_pictures(settings: FolderDataset, drafts: Sequence[Draft]) -> list[Path
             "'image' as their path below the data set's folder."
         )
     return [by_id[draft.where] for draft in drafts]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system
+        return False
 
 
 def _join(drafts: Sequence[Draft], paths: Sequence[Path], dataset: str, problems: Problems) -> list[Sample]:

@@ -136,6 +136,8 @@ def _read_any(path: Path | str, data: bytes) -> VocFile:
         raise DataError(f"{message}; mend or remove the file") from error
     except DefusedXmlException as error:
         raise DataError(f"{path}: holds a document type definition or an entity, which is refused ({error})") from error
+    except (ValueError, LookupError) as error:  # of an encoding that the parser does not know
+        raise DataError(f"{path}: not readable as XML ({error}); write it as UTF-8") from error
     return VocFile(handler.file_name, handler.size_wh(), tuple(handler.boxes))
 
 

@@ -102,8 +102,8 @@ class Decoder:
         for sample, ids in zip(samples, prompts, strict=True):
             if len(ids) > self.most_tokens:
                 raise DataError(
-                    f"sample {sample.sample_id}: its prompt has {len(ids)} tokens, the backbone reads {self.most_tokens} "
-                    "at most; shorten the text or leave the sample out"
+                    f"sample {sample.sample_id}: its prompt has {len(ids)} tokens, the backbone reads "
+                    f"{self.most_tokens} at most; shorten the text or leave the sample out"
                 )
         return prompts
 

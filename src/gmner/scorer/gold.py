@@ -1,16 +1,13 @@
 """Gold annotations for the scorer: the data set's own files, or our table of samples."""
 
-import contextlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 from gmner.datasets.conll import TaggedTweet, read_conll
 from gmner.datasets.drafts import attach_boxes, sample_ids
 from gmner.datasets.problems import Problems
 from gmner.datasets.twitter import draft_of
-from gmner.datasets.voc import NamedBox, VocFile, read_voc
+from gmner.datasets.voc import read_voc
 from gmner.errors import DataError, MissingInputError
 from gmner.records import Sample
 from gmner.schemas import iterate_samples
@@ -51,7 +48,7 @@ def _read_tagged(path: Path, boxes: Path) -> Iterator[Sample]:
         draft = draft_of(tweet, path.stem, types, False, path, problems)
         name = f"{tweet.image_id}.xml"
         if name in with_boxes:
-            draft = attach_boxes(draft, _read_boxes(boxes / name), boxes / name, problems)
+            draft = attach_boxes(draft, read_voc(boxes / name), boxes / name, problems)
         drafts.append(draft)
     names = sample_ids(drafts)
     for name, draft in zip(names, drafts, strict=True):
@@ -66,30 +63,6 @@ def _read_tagged(path: Path, boxes: Path) -> Iterator[Sample]:
             text=" ".join(draft.tokens),
             entities=draft.entities,
         )
-
-
-def _read_boxes(path: Path) -> VocFile:
-    """Read a file of boxes fast, or, where anything about it is unusual, with the parser that says what and where."""
-    data = path.read_bytes()
-    # Without a document type there are no entities to expand: the standard library's parser is safe then. In UTF-16
-    # or another declared encoding "<!" may be written with other bytes.
-    if b"<!" not in data and b"\0" not in data and b"encoding" not in data[:200]:
-        with contextlib.suppress(ElementTree.ParseError, TypeError, ValueError, AttributeError):
-            root = ElementTree.fromstring(data)
-            size = root.find("size")
-            wh = None if size is None else (int(size.findtext("width", "0")), int(size.findtext("height", "0")))
-            boxes = tuple(_named_box(element) for element in root.iterfind("object"))
-            if root.tag == "annotation":
-                return VocFile(None, wh if wh and min(wh) > 0 else None, boxes)
-    return read_voc(path)
-
-
-def _named_box(element: ElementTree.Element) -> NamedBox:
-    name, edges = element.findtext("name"), element.find("bndbox")
-    x1, y1, x2, y2 = (float(edges.findtext(edge)) for edge in ("xmin", "ymin", "xmax", "ymax"))  # type: ignore
-    if not name or not name.strip() or not math.isfinite(x1 + y1 + x2 + y2):
-        raise ValueError(name)
-    return NamedBox(name, (x1, y1, x2, y2), 0)
 
 
 def _tag_columns(path: Path) -> int:
