@@ -37,9 +37,11 @@ include: "rules/train.smk"
 include: "rules/generate.smk"
 include: "rules/score.smk"
 include: "rules/tables.smk"
+include: "rules/report.smk"
 
 
 rule all:
-    """Everything that the configuration asks for: all its tables and its figure."""
+    """Everything that the configuration asks for: all its tables, its figure, and the report."""
     input:
         tables(),
+        "results/report.html",

@@ -32,6 +32,7 @@ PLACES = {
     "predictions": f"results/predictions/{OF_RUN}/predictions.parquet",
     "scores": f"results/scores/{OF_RUN}/scores.json",
     "table": "results/{name}.csv",
+    "report": "results/report.html",
 }
 
 

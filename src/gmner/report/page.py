@@ -73,5 +73,5 @@ def embedded_json(value: Any) -> str:
 
     Halves of surrogate pairs become U+FFFD: they are no Unicode text.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _HALF.sub("\ufffd", text).translate(_MARKUP)

@@ -95,7 +95,7 @@ function whisker(value, interval) {
   return s("svg", { class: "whisker", viewBox: "0 0 100 14", "aria-hidden": "true" },
     s("line", { class: "rule", x1: 4, x2: 96, y1: 7, y2: 7 }),
     interval ? s("line", { class: "span", x1: at(interval[0]), x2: at(interval[1]), y1: 7, y2: 7 }) : null,
-    s("circle", { cx: at(value), cy: 7, r: 3.4 }));
+    s("circle", { cx: at(value), cy: 7, r: 2.6 }));
 }
 
 // A part of a whole as a bar behind its number.

@@ -69,7 +69,7 @@ function detailNodes(place) {
     h("div", { class: "bar" }, h("h2", { id: "detail-title", tabindex: "-1" }, quoted(tweet.id), h("small", {}, view.dataset)),
       h("span", { class: "buttons" }, stepButton("←", "Previous", -1), stepButton("→", "Next", 1), copyButton(), h("button", { type: "button", class: "quiet", onclick: () => detail.close() }, "Close"))),
     h("form", { class: "filters", onsubmit: (event) => event.preventDefault() }, picker("Run", names, view.a, (a) => choose({ a })),
-      picker("Beside it", [["", "no other run"], ...names.filter(([value]) => value !== view.a)], view.b, (b) => choose({ b }))),
+      picker("Compare with", [["", "no other run"], ...names.filter(([value]) => value !== view.a)], view.b, (b) => choose({ b }))),
     h("div", { class: `answers of${chosen.length}` }, chosen.map((run) => answerColumn(dataset, tweet, run, run.answers[place]))),
   ];
 }
@@ -91,7 +91,7 @@ function answerColumn(dataset, tweet, run, answer) {
   const reasoning = answer.r ? h("blockquote", { class: "reasoning", dir: "auto" }, shown(answer.r)) : h("p", { class: "muted" }, run.cot ? "The answer has no reasoning." : "This run answers without reasoning.");
   const odd = answer.x.length ? [h("h4", {}, "What is odd about the answer"), h("ul", { class: "examples" }, answer.x.map(([code, text]) => h("li", {}, h("code", {}, code), " ", quoted(text))))] : null;
   return h("section", { class: "answer", "aria-label": `Answer of ${runName(run)}` }, h("h3", {}, runName(run)),
-    h("div", { class: "pair" }, picture(tweet, answer, runName(run)), h("div", { class: "words" }, tweetText(dataset, tweet, answer), verdictTable(tweet, answer), h("h4", {}, "Reasoning"), reasoning, odd)));
+    h("div", { class: "pair" }, picture(tweet, answer, runName(run), true), h("div", { class: "words" }, tweetText(dataset, tweet, answer), verdictTable(tweet, answer), h("h4", {}, "Reasoning"), reasoning, odd)));
 }
 
 detail.addEventListener("close", () => {

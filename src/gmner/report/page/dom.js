@@ -47,6 +47,7 @@ function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 100) return `${seconds.toFixed(1)} s`;
   const minutes = Math.round(seconds / 60);
+  if (seconds < 600) return `${Math.floor(Math.round(seconds) / 60)} min ${String(Math.round(seconds) % 60).padStart(2, "0")} s`;
   return minutes < 100 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
 
@@ -59,7 +60,7 @@ function table(caption, columns, rows, options = {}) {
   });
   const label = options.label || (typeof caption === "string" ? caption : "table");
   return h("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": label },
-    h("table", {}, h("caption", { class: options.hideCaption ? "unseen" : null }, caption), h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
+    h("table", {}, h("caption", { class: options.hideCaption ? "unseen" : null }, h("span", {}, caption)), h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
 }
 
 let labels = 0;

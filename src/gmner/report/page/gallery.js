@@ -90,7 +90,7 @@ function drawFilters() {
   form.replaceChildren(
     DATA.datasets.length > 1 ? named("dataset", picker("Data set", DATA.datasets.filter((one) => runsOf(one.name).length).map((one) => [one.name, one.name]), view.dataset, (value) => change({ dataset: value }))) : "",
     named("a", picker("Run", runs, view.a, (value) => change({ a: value }))),
-    named("b", picker("Beside it", [["", "no other run"], ...runs.filter(([value]) => value !== view.a)], view.b, (value) => change({ b: value }))),
+    named("b", picker("Compare with", [["", "no other run"], ...runs.filter(([value]) => value !== view.a)], view.b, (value) => change({ b: value }))),
     named("kind", picker("Kind", kinds(), view.kind, (value) => change({ kind: value }))),
     named("type", picker("Type", [["", "all types"], ...dataset.types.map((type) => [type, type])], view.type, (value) => change({ type: value }))),
     named("text", h("div", { class: "field grow" }, h("label", { for: "search" }, "Text"), h("input", { type: "search", id: "search", value: view.text, placeholder: "words of the tweet, the reasoning, or an id", oninput: later((event) => change({ text: event.target.value.trim().toLowerCase() })) }))),

@@ -16,7 +16,7 @@ function drawOverview() {
   byId("title").textContent = DATA.datasets.map((dataset) => dataset.name).join(", ") || "No data sets";
   const tweets = DATA.datasets.reduce((sum, dataset) => sum + dataset.all, 0);
   const lead = `${plural(DATA.runs.length, "run")} on ${plural(DATA.datasets.length, "data set")} with ${plural(tweets, "test tweet")}. Every number here was measured by this workflow, but for those in Tables 1 to 3 that are marked as reported by the paper.`;
-  fill("overview").append(h("p", { class: "lead" }, lead), DATA.datasets.map(overviewOf));
+  fill("overview").append(h("p", { class: "lead" }, lead), ...DATA.datasets.map(overviewOf));
 }
 
 function overviewOf(dataset) {

@@ -8,32 +8,35 @@ function pictureOf(tweet) {
 const isRight = (verdict) => verdict.o === "correct";
 const tint = (dataset, type) => `t${Math.max(0, dataset.types.indexOf(type)) % 8}`;
 
-function tag(label, x, y, size, kind, atEnd) {
+// Above a gold box's upper left corner, below a predicted box's lower right one; inside where the picture ends.
+function tag(label, box, frame, size, kind) {
   const wide = size * (0.4 + 0.62 * label.length), high = size * 1.2;
-  const left = atEnd ? x - wide : x, top = atEnd ? y - high : y;
+  const left = kind === "gold" ? Math.min(box[0], frame[0] - wide) : Math.max(0, box[2] - wide);
+  const top = kind === "gold" ? (box[1] >= high ? box[1] - high : box[1]) : (box[3] + high <= frame[1] ? box[3] : box[3] - high);
   return s("g", { class: `tag ${kind}` }, s("rect", { x: left, y: top, width: wide, height: high }),
     s("text", { x: left + wide / 2, y: top + high * 0.76, "text-anchor": "middle", "font-size": size }, label));
 }
 
-function boxNodes(box, label, kind, size) {
+function boxNodes(box, label, kind, size, frame) {
   const [x1, y1, x2, y2] = box;
   const place = { x: x1, y: y1, width: Math.max(1, x2 - x1), height: Math.max(1, y2 - y1) };
-  const corner = kind === "gold" ? tag(label, x1, y1, size, kind, false) : tag(label, x2, y2, size, kind, true);
-  return [s("rect", { class: `box casing ${kind}`, ...place }), s("rect", { class: `box ${kind}`, ...place }), corner];
+  const lines = [s("rect", { class: `box casing ${kind}`, ...place }), s("rect", { class: `box ${kind}`, ...place })];
+  return { lines, tag: tag(label, box, frame, size, kind) };
 }
 
 // Gold: solid yellow, named G1, G2 at the upper left. Predicted: dashed blue, named P1, P2 at the lower right.
-function picture(tweet, answer, name) {
+function picture(tweet, answer, name, large = false) {
   const [width, height] = tweet.size;
   const uri = pictureOf(tweet);
-  const size = Math.max(width, (height * 4) / 3) * 0.042;
-  const gold = tweet.gold.flatMap((entity, i) => entity.b.map((box) => boxNodes(box, `G${i + 1}`, "gold", size)));
-  const said = answer ? answer.e.flatMap((entity, i) => entity.b.map((box) => boxNodes(box, `P${i + 1}`, "said", size))) : [];
+  const size = Math.max(width, (height * 4) / 3) * (large ? 0.03 : 0.042);
+  const gold = tweet.gold.flatMap((entity, i) => entity.b.map((box) => boxNodes(box, `G${i + 1}`, "gold", size, tweet.size)));
+  const said = answer ? answer.e.flatMap((entity, i) => entity.b.map((box) => boxNodes(box, `P${i + 1}`, "said", size, tweet.size))) : [];
+  const drawn = [...gold, ...said];
   const boxes = tweet.gold.reduce((sum, one) => sum + one.b.length, 0), guesses = answer ? answer.e.reduce((sum, one) => sum + one.b.length, 0) : 0;
   const alt = `Picture of tweet ${tweet.id}${name ? `, answer of ${name}` : ""}: ${plural(boxes, "gold box", "gold boxes")}, ${plural(guesses, "predicted box", "predicted boxes")}`;
   return h("span", { class: "shot" },
     uri ? h("img", { src: uri, alt, decoding: "async" }) : h("span", { class: "nopicture", role: "img", "aria-label": alt }, "no picture"),
-    s("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, gold, said));
+    s("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, drawn.map((one) => one.lines), drawn.map((one) => one.tag)));
 }
 
 function placeOfToken(entities, i) {
