@@ -13,6 +13,7 @@ import torch
 from gmner.errors import DataError, GmnerError
 from gmner.frame import Frame
 from gmner.images import open_image
+from gmner.patches import PatchReader
 from gmner.plain_text import PlainText
 from gmner.prompts import build_messages
 from gmner.records import Sample
@@ -48,6 +49,7 @@ class Encoder:
         pad = self.tokenizer.pad_token_id
         self.pad_token_id: int = self.eos_token_id if pad is None else pad
         images = processor.image_processor
+        self.patches = PatchReader(images)
         self.patch_size, self.merge_size = int(images.patch_size), int(images.merge_size)
 
     def grid_of(self, size_wh: tuple[int, int]) -> tuple[int, int, int]:
@@ -109,14 +111,13 @@ class Encoder:
             image = open_image(sample.image_path, sample.size_wh)
         except GmnerError as error:
             raise DataError(f"sample {sample.sample_id}: {error}") from error
-        made = self.processor.image_processor(images=[image], return_tensors="pt")
-        grid = tuple(int(side) for side in made["image_grid_thw"][0])
+        pixels, grid = self.patches.read(image)
         if grid != self.grid_of(sample.size_wh):
             raise DataError(
                 f"{sample.image_path}: the image processor made a grid of {grid}, the frame expects "
                 f"{self.grid_of(sample.size_wh)}; the processor and the frame disagree"
             )
-        return made["pixel_values"]
+        return pixels
 
     def _expand(self, ids: list[int], sample: Sample) -> np.ndarray:
         array = np.asarray(ids, dtype=np.int32)

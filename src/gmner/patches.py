@@ -1,0 +1,51 @@
+"""A picture as the patches that a Qwen-VL model reads: what the image processor makes, bit for bit, in half the time.
+
+The processor turns a picture into an array and back, multiplies and divides every pixel in float64 and float32, and
+checks its arguments anew for each picture. A value of a pixel is one of 256, so here each is looked up in a table that
+the processor itself has filled, after the pixels have been put in the order of the patches as bytes.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+
+
+class PatchReader:
+    """Makes patches by the settings of one image processor."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self.processor = image_processor
+        made = image_processor
+        self._table: np.ndarray | None = None
+        steps = made.do_resize and made.do_rescale and made.do_normalize
+        if type(made) is Qwen2VLImageProcessorPil and steps and made.resample == Image.Resampling.BICUBIC:
+            values = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
+            table = made.normalize(made.rescale(values, made.rescale_factor), made.image_mean, made.image_std)
+            self._table = np.ascontiguousarray(table[:, 0], dtype=np.float32)
+
+    def read(self, image: Image.Image) -> tuple[torch.Tensor, tuple[int, int, int]]:
+        """Return the patches (height x width, values of a patch; float32) of an RGB picture, and their grid."""
+        if self._table is None:
+            made = self.processor(images=[image], return_tensors="pt")
+            time, height, width = (int(side) for side in made["image_grid_thw"][0])
+            return made["pixel_values"], (time, height, width)
+        patch, merge, size = self.processor.patch_size, self.processor.merge_size, self.processor.size
+        height, width = smart_resize(
+            image.height,
+            image.width,
+            factor=patch * merge,
+            min_pixels=size["shortest_edge"],
+            max_pixels=size["longest_edge"],
+        )
+        resized = np.asarray(image.resize((width, height), resample=Image.Resampling.BICUBIC))
+        rows, columns = height // patch, width // patch
+        parts = resized.reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
+        # Rows and columns of merged patches, of patches in them, then colours, then the pixels of a patch.
+        parts = parts.transpose(0, 3, 1, 4, 6, 2, 5)
+        values = np.empty((*parts.shape[:5], self.processor.temporal_patch_size, patch, patch), dtype=np.float32)
+        for colour in range(3):
+            values[:, :, :, :, colour] = self._table[colour][parts[:, :, :, :, colour]][..., None, :, :]
+        return torch.from_numpy(values.reshape(rows * columns, -1)), (1, rows, columns)
