@@ -63,6 +63,14 @@ def keep_records_with_results():
             here.symlink_to(Path("..", "results", "provenance", part))
 
 
+def kept(path):
+    """Return where something lies that is no job's result: with the local copies where results are in a storage."""
+    settings = workflow.storage_settings
+    if settings is None or settings.default_storage_provider is None:
+        return path
+    return f"{settings.local_storage_prefix}/kept/{path}"
+
+
 def job_of(stage, wildcards):
     """Return a rule's job for its wildcards."""
     found = {name: value for name, value in dict(wildcards).items() if name != "shard"}
@@ -125,7 +133,7 @@ def work_of(stage):
 
     def folder(wildcards, input):
         job = job_of(stage, wildcards)
-        return f"results/work/{stage}/{job.dataset}/{job.run}/seed{job.seed}-{PLAN.identity(job)}"
+        return kept(f"results/work/{stage}/{job.dataset}/{job.run}/seed{job.seed}-{PLAN.identity(job)}")
 
     return folder
 
@@ -156,8 +164,8 @@ def gpus_of_outputs(wildcards):
 
 
 def gpus_of_training(wildcards):
-    """Return how many GPUs a training asks for on each of its machines: one a process."""
-    return gpus_of_backbone(wildcards) * PLAN.config.runs[wildcards.run].train.launch.processes
+    """Return how many GPUs a training asks for on all its machines together: one a process."""
+    return gpus_of_backbone(wildcards) * PLAN.config.runs[wildcards.run].train.launch.world
 
 
 def nodes_of_training(wildcards):
@@ -169,6 +177,11 @@ def gpus_of_teacher(wildcards):
     """Return how many GPUs a teacher asks for on this side: one, where it is a model in the job itself."""
     name = wildcards.get("name") or PLAN.config.runs[wildcards.run].teacher
     return int(PLAN.config.teachers[name].provider == "local")
+
+
+def teacher_store(wildcards, input):
+    """Return the folder of the teachers' raw answers. Takes `input` so that a move of it is no reason to ask again."""
+    return kept("resources/teacher-store")
 
 
 def environment_of_teacher(wildcards):
@@ -190,7 +203,7 @@ def runs_of(*kinds):
 def shipped_backbone(wildcards):
     """Return the manifest of the tiny backbone that ships with the project, for a backbone that is made of it."""
     backbone = PLAN.config.backbones[wildcards.name]
-    return "workflow/assets/tiny/manifest.json" if backbone.kind == "tiny" and not backbone.rebuild else []
+    return local("workflow/assets/tiny/manifest.json") if backbone.kind == "tiny" and not backbone.rebuild else []
 
 
 def tiny_arguments(wildcards, input):

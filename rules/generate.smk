@@ -94,7 +94,7 @@ rule ask_model:
         gpu=gpus_of_teacher,
     params:
         **decided_by("api_outputs"),
-        store="resources/teacher-store",
+        store=teacher_store,
     shell:
         "python -m gmner api-outputs --settings {params.settings:q} --samples {input.samples:q} --split test"
         " --out {output.table:q} --report {output.report:q} --store {params.store:q} 2>&1 | tee {log:q}"

@@ -25,7 +25,7 @@ rule ask_shard:
         gpu=gpus_of_teacher,
     params:
         **decided_by("rationales"),
-        store="resources/teacher-store",
+        store=teacher_store,
     shell:
         "python -m gmner rationales --settings {params.settings:q} --samples {input.samples:q} --out {output:q}"
         " --shard {wildcards.shard} --store {params.store:q} 2>&1 | tee {log:q}"
@@ -57,7 +57,7 @@ rule ask_teacher:
         gpu=gpus_of_teacher,
     params:
         **decided_by("rationales"),
-        store="resources/teacher-store",
+        store=teacher_store,
     shell:
         "python -m gmner rationales --settings {params.settings:q} --samples {input.samples:q} --out {output.table:q}"
         " --report {output.report:q} --store {params.store:q} 2>&1 | tee {log:q}"

@@ -17,7 +17,7 @@ rule write_table:
     """One of Tables 1 to 3: for programs (csv), for reading (md) and for papers (tex)."""
     input:
         scores=inputs_of("table", "scores"),
-        paper="workflow/paper/{name}.csv",
+        paper=local("workflow/paper/{name}.csv"),
     output:
         csv=report("results/{name}.csv", caption="../workflow/report/table.rst", category="Tables"),
         md="results/{name}.md",

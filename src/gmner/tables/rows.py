@@ -90,19 +90,27 @@ def measured_rows(rows: Iterable[TableRow], given: Sequence[Path]) -> list[Row]:
 
     Raises MissingInputError naming the files that are not there, and DataError where seeds were counted differently.
     """
-    asked = list(rows)
-    _check_files(asked, given)
+    asked = _found(rows, given)
+    _check_files(asked)
     groups: dict[tuple[str, str], list[TableRow]] = {}
     for row in asked:
         groups.setdefault((row.run, row.dataset), []).append(row)
     return [_measured_row(group) for group in groups.values()]
 
 
-def _check_files(rows: Sequence[TableRow], given: Sequence[Path]) -> None:
-    known = {str(path) for path in given}
-    unnamed = [row.scores for row in rows if row.scores not in known]
+def _found(rows: Iterable[TableRow], given: Sequence[Path]) -> list[TableRow]:
+    """Return the rows with the given files' paths, which may lie below a folder of copies from a storage."""
+    found, unnamed = [], []
+    for row in rows:
+        place = next((path for path in given if path == Path(row.scores) or str(path).endswith(f"/{row.scores}")), None)
+        found.append(row if place is None else row.model_copy(update={"scores": str(place)}))
+        unnamed += [row.scores] if place is None else []
     if unnamed:
         raise MissingInputError(f"{len(unnamed)} score files of the table's rows are not in --scores: {unnamed[:3]}")
+    return found
+
+
+def _check_files(rows: Sequence[TableRow]) -> None:
     missing = [row.scores for row in rows if not Path(row.scores).exists()]
     if missing:
         raise MissingInputError(

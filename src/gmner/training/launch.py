@@ -108,6 +108,7 @@ def _srun(settings: LaunchSettings, arguments: Sequence[str]) -> list[str]:
     nodes = str(settings.nodes)
     return [
         *("srun", "--overlap", "--nodes", nodes, "--ntasks", nodes, "--ntasks-per-node", "1", "--kill-on-bad-exit=1"),
+        *("--cpus-per-task", os.environ.get("SLURM_CPUS_PER_TASK", "1")),
         *(sys.executable, "-m", "gmner", *arguments),
     ]
 
