@@ -15,6 +15,7 @@ from gmner.frame import Frame
 from gmner.plan import Job, Plan
 from gmner.processor import load_processor
 from gmner.records import Sample
+from gmner.schemas import TARGETS
 from gmner.targets import Reasoning, build_targets
 from gmner.teachers.template import write_rationale
 
@@ -57,7 +58,7 @@ def demo_work(folder: Path, train: int, test: int, epochs: int) -> Workload:
     samples = write_demo(folder / "images", DATASET, {"train": train, "dev": 0, "test": test}, False, SEED)
     learnt = [sample for sample in samples if sample.split == "train"]
     texts = [write_rationale(sample, "evidence") for sample in learnt]
-    table, _ = build_targets(stage, Reasoning(learnt, texts, 0, []), SEED)
+    table = build_targets(stage, Reasoning(learnt, texts, 0, []), SEED)[0] if learnt else TARGETS.empty_table()
     asked = [sample for sample in samples if sample.split == "test"]
     generate = config.runs[RUN].generate
     return Workload(learnt, asked, table, settings, generate.max_new_tokens, generate.batch_size)
