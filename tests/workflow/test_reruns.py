@@ -18,13 +18,13 @@ def test_nothing_changed_nothing_to_do(tree: Tree) -> None:
 
 def test_edit_in_metrics_reruns_scores_and_tables_only(tree: Tree) -> None:
     tree.edit("src/gmner/metrics.py", lambda text: text + "\nEDITED = True\n")
-    assert tree.planned("all") == Counter(score_predictions=3, write_table=1, draw_figure3=1, all=1)
+    assert tree.planned("all") == Counter(score_predictions=3, write_table=1, draw_figure3=1, write_report=1, all=1)
 
 
 def test_strength_of_one_run_reruns_that_run_from_targets_on(tree: Tree) -> None:
     tree.edit("config.yaml", lambda text: text.replace("beta: 0.3", "beta: 0.2"))
     wanted = Counter(make_targets=1, train_adapter=1, generate_outputs=1, parse_predictions=1, score_predictions=1)
-    assert tree.planned("all") == wanted + Counter(draw_figure3=1, all=1)
+    assert tree.planned("all") == wanted + Counter(draw_figure3=1, write_report=1, all=1)
     assert tree.planned("results/table1.csv") == Counter()
 
 
@@ -58,7 +58,7 @@ def test_new_checkout_over_existing_results_reruns_nothing(tree: Tree, bare_tree
 
 def test_changed_content_of_an_input_reruns_what_reads_it(tree: Tree) -> None:
     tree.edit("workflow/paper/table1.csv", lambda text: text + "\n")
-    assert tree.planned("all") == Counter(write_table=1, all=1)
+    assert tree.planned("all") == Counter(write_table=1, write_report=1, all=1)
 
 
 def test_interrupted_chain_is_not_taken_for_done(tree: Tree) -> None:
@@ -67,14 +67,29 @@ def test_interrupted_chain_is_not_taken_for_done(tree: Tree) -> None:
     scramble_times(tree.root)
     left = tree.planned("all")
     assert left == Counter(
-        train_adapter=1, generate_outputs=1, parse_predictions=1, score_predictions=1, draw_figure3=1, all=1
+        train_adapter=1,
+        generate_outputs=1,
+        parse_predictions=1,
+        score_predictions=1,
+        draw_figure3=1,
+        write_report=1,
+        all=1,
     )
 
 
 def test_titles_rerun_tables_only(tree: Tree) -> None:
     assert tree.planned("all", "--config", "runs={'full': {'title': 'Ours'}}") == Counter(
-        write_table=1, draw_figure3=1, all=1
+        write_table=1, draw_figure3=1, write_report=1, all=1
     )
+
+
+def test_the_page_s_own_parts_and_settings_rerun_the_page_only(tree: Tree) -> None:
+    tree.edit("src/gmner/report/page/page.css", lambda text: text + "\n/* edited */\n")
+    assert tree.planned("all") == Counter(write_report=1, all=1)
+
+
+def test_smaller_pictures_rerun_the_page_only(tree: Tree) -> None:
+    assert tree.planned("all", "--config", "report={'picture_side': 160}") == Counter(write_report=1, all=1)
 
 
 def test_how_something_is_done_reruns_nothing(tree: Tree) -> None:

@@ -6,7 +6,7 @@ from gmner.config.base import Settings
 
 
 class ReportSettings(Settings):
-    """The report's gallery. Its pictures are what makes the page large: about 12 kB each at 320 pixels."""
+    """The report's gallery. Its pictures are what makes the page large: a photograph takes about 9 kB at 320."""
 
     tweets: int | None = Field(None, ge=1)  # test tweets of each data set that the gallery shows; null: all
     pictures: bool = True  # false: a page without pictures, for where they may not be passed on

@@ -60,7 +60,7 @@ function slices(found) {
 }
 
 function byGroup(caption, groups, tweets = false) {
-  const columns = [{ head: "", words: true }, { head: tweets ? "tweets" : "gold" }, { head: "GMNER F1" }, { head: "MNER F1" }];
+  const columns = [{ head: tweets ? "Entities" : "Type", words: true }, { head: tweets ? "tweets" : "gold" }, { head: "GMNER F1" }, { head: "MNER F1" }];
   const rows = Object.entries(groups).map(([name, one]) => [name, count(tweets ? one.tweets : one.gmner.gold), barCell(one.gmner.f1, 1, share(one.gmner.f1)), barCell(one.mner.f1, 1, share(one.mner.f1))]);
   return table(caption, columns, rows);
 }

@@ -82,12 +82,12 @@ function verdictList(tweet, answer) {
 }
 
 // Every gold entity and prediction of one answer, with its regions' agreement.
-function verdictTable(tweet, answer) {
+function verdictTable(tweet, answer, name) {
   const side = (entity, name) => (entity ? h("span", {}, h("b", {}, name), " ", quoted(entity.m || "(nothing)"), " ", h("small", {}, shown(entity.t), entity.b.length ? "" : ", no region")) : "–");
   const rows = answer.v.map((verdict) => [
     h("span", { class: isRight(verdict) ? "ok" : "bad" }, h("span", { class: "mark", "aria-hidden": "true" }, outcomeMark(verdict.o)), " ", outcomeName(verdict.o)),
     side(tweet.gold[verdict.g], `G${verdict.g + 1}`), side(answer.e[verdict.p], `P${verdict.p + 1}`), verdict.iou === undefined ? "–" : number(verdict.iou),
   ]);
   if (!rows.length) return h("p", { class: "muted" }, "No entity in the annotation, none in the answer.");
-  return table("What was right and wrong", [{ head: "Verdict", words: true }, { head: "Gold", words: true }, { head: "Predicted", words: true }, { head: "IoU" }], rows);
+  return table("What was right and wrong", [{ head: "Verdict", words: true }, { head: "Gold", words: true }, { head: "Predicted", words: true }, { head: "IoU" }], rows, { label: `What was right and wrong: ${name}` });
 }
