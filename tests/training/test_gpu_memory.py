@@ -223,6 +223,14 @@ def test_on_a_gpu_the_room_is_found_kept_and_used(
 GPU = torch.device("cuda", 0)
 
 
+def test_what_the_settings_say_overrules_what_was_kept(tmp_path: Path) -> None:
+    assert memory_probe._kept(tmp_path, TrainSettings()) is None
+    (tmp_path / "memory.json").write_text('{"rows": 3, "checkpointing": false}')
+    assert memory_probe._kept(tmp_path, TrainSettings()) == Room(3, False)
+    wanted = TrainSettings(micro_batch=8, gradient_checkpointing=True)
+    assert memory_probe._kept(tmp_path, wanted) == Room(8, True)
+
+
 def test_out_of_memory_has_two_faces() -> None:
     assert memory.is_out_of_memory(torch.OutOfMemoryError("full"))
     assert memory.is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))

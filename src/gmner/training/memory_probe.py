@@ -30,7 +30,7 @@ def make_room(trainer: Any, train: Any, work_dir: Path, device: torch.device) ->
         if train.micro_batch != "auto":
             trainer.parts = InParts(train.micro_batch, cells, guarded=False)
         return
-    room = _kept(work_dir) or _found(trainer, train)
+    room = _kept(work_dir, train) or _found(trainer, train)
     if is_main():
         write_json(work_dir / MEMORY_FILE, {"rows": room.rows, "checkpointing": room.checkpointing})
     log.info(
@@ -45,9 +45,15 @@ def make_room(trainer: Any, train: Any, work_dir: Path, device: torch.device) ->
         trainer.model.enable_input_require_grads()
 
 
-def _kept(work_dir: Path) -> Room | None:
+def _kept(work_dir: Path, train: Any) -> Room | None:
+    """Return what was found before, with what the settings say now in its place; None where nothing was."""
     path = work_dir / MEMORY_FILE
-    return Room(**read_json(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    room = Room(**read_json(path))
+    rows = room.rows if train.micro_batch == "auto" else int(train.micro_batch)
+    again = room.checkpointing if train.gradient_checkpointing == "auto" else bool(train.gradient_checkpointing)
+    return Room(rows, again)
 
 
 def _found(trainer: Any, train: Any) -> Room:
