@@ -203,7 +203,11 @@ def runs_of(*kinds):
 def shipped_backbone(wildcards):
     """Return the manifest of the tiny backbone that ships with the project, for a backbone that is made of it."""
     backbone = PLAN.config.backbones[wildcards.name]
-    return local("workflow/assets/tiny/manifest.json") if backbone.kind == "tiny" and not backbone.rebuild else []
+    return (
+        local("workflow/assets/tiny/manifest.json")
+        if backbone.kind == "tiny" and not backbone.rebuild
+        else []
+    )
 
 
 def tiny_arguments(wildcards, input):

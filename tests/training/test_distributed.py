@@ -169,6 +169,11 @@ def test_rows_that_fill_up_count_for_nothing() -> None:
     sampler = EpochSampler(np.full((1, 5), 9), 2, 0, False)
     second = list(MicroBatches(sampler, 4, 1, 2))
     assert len(second) == 2 and second[1][0] < 0 and -1 - second[1][0] in list(sampler)[4:]
+    # Where an update goes through in parts, all processes need as many rows, or one waits for the others for ever.
+    filled = [list(MicroBatches(sampler, 4, rank, 2, fill=True)) for rank in (0, 1)]
+    assert [[len(batch) for batch in share] for share in filled] == [[2, 2], [2, 2]]
+    assert sorted(row for share in filled for batch in share for row in batch if row >= 0) == list(range(5))
+    assert list(MicroBatches(sampler, 4, 0, 1, fill=True))[-1] == list(sampler)[4:]
 
 
 def test_launches_that_cannot_be_are_refused() -> None:

@@ -52,7 +52,7 @@ class LoraSettings(Settings):
 
 
 class LaunchSettings(Settings):
-    """How many processes train together: how fast, never what comes out, but for the order of float additions."""
+    """How many processes train together: each update has the same rows whatever their number."""
 
     strategy: Literal["none", "ddp", "fsdp"] = "none"  # ddp: the model whole in each; fsdp: its parts spread over them
     processes: int = Field(1, ge=1)  # on each machine, one a GPU

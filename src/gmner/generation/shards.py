@@ -24,9 +24,7 @@ def gather_outputs(samples_path: Path, split: str, shards: Sequence[Path], out: 
     for path in shards:
         for row in read_table(path, OUTPUTS).to_pylist():
             if row["sample_id"] in rows:
-                raise DataError(
-                    f"{path}: sample '{row['sample_id']}' is in two shards; delete them and run again"
-                )
+                raise DataError(f"{path}: sample '{row['sample_id']}' is in two shards; delete them and run again")
             rows[row["sample_id"]] = row
     ids = [sample.sample_id for sample in read_samples(samples_path, split)]
     if missing := [name for name in ids if name not in rows]:

@@ -54,11 +54,13 @@ class MicroBatches(Sampler[list[int]]):
 
     All processes together see each row of an epoch once, and each update has the rows that it has with one process.
     Where an epoch's last update has too few batches for all, a process without one gets a single row with a minus
-    before it (-1 - row): it is run, so that all processes keep step, and counts for nothing.
+    before it (-1 - row): it is run, so that all processes keep step, and counts for nothing. With `fill` short
+    batches are filled up with such rows, so that all processes have as many rows in an update.
     """
 
-    def __init__(self, sampler: EpochSampler, accumulation: int, rank: int, world: int) -> None:
+    def __init__(self, sampler: EpochSampler, accumulation: int, rank: int, world: int, fill: bool = False) -> None:
         self.sampler, self.accumulation, self.rank, self.world = sampler, accumulation, rank, world
+        self.fill = fill and world > 1
 
     def __len__(self) -> int:
         full, rest = divmod(math.ceil(len(self.sampler) / self.sampler.batch_size), self.accumulation)
@@ -70,4 +72,5 @@ class MicroBatches(Sampler[list[int]]):
         for start in range(0, len(batches), self.accumulation):
             update = batches[start : start + self.accumulation]
             for place in range(self.rank, math.ceil(len(update) / self.world) * self.world, self.world):
-                yield update[place] if place < len(update) else [-1 - update[-1][-1]]
+                batch = update[place] if place < len(update) else [-1 - update[-1][-1]]
+                yield [*batch, *[-1 - update[-1][-1]] * (size - len(batch))] if self.fill else batch

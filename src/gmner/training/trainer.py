@@ -95,9 +95,10 @@ class RowTrainer(SFTTrainer):
     def get_train_dataloader(self) -> DataLoader[dict[str, int]]:
         """Return this process's batches of the epoch that the sampler stands at."""
         args = self.args
+        accumulation, fill = args.gradient_accumulation_steps * world(), self.parts is not None
         return DataLoader(
             RowNumbers(),
-            batch_sampler=MicroBatches(self.sampler, args.gradient_accumulation_steps * world(), rank(), world()),
+            batch_sampler=MicroBatches(self.sampler, accumulation, rank(), world(), fill),
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
