@@ -152,7 +152,11 @@ def region_scores(counts: Counts) -> dict[str, float]:
 
 def box_statistics(predictions: Iterable[Sequence[Record]]) -> dict[str, Any]:
     """Return how many boxes predictions have: under 'any box counts', many boxes are a way to be right by luck."""
-    sizes = Counter(len(record.boxes) for records in predictions for record in records)
+    return statistics_of_sizes(Counter(len(record.boxes) for records in predictions for record in records))
+
+
+def statistics_of_sizes(sizes: Counter[int]) -> dict[str, Any]:
+    """Return the same from how many predictions have so many boxes."""
     boxes = sum(size * times for size, times in sizes.items())
     grounded = sum(times for size, times in sizes.items() if size)
     return {

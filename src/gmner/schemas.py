@@ -1,5 +1,6 @@
 """One Arrow schema a table, and the two functions through which every table is read and written."""
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -156,6 +157,31 @@ def write_row_stream(
     return written
 
 
+@contextlib.contextmanager
+def table_writer(path: Path | str, schema: pa.Schema) -> Iterator["TableWriter"]:
+    """Yield a writer that takes a table part by part; the file appears when all went well."""
+    options = {"compression": "zstd", "write_statistics": False}
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
+        yield TableWriter(path, schema, writer)
+
+
+class TableWriter:
+    """Writes the parts of one table, each a row group, and what is known only at the end into its metadata."""
+
+    def __init__(self, path: Path | str, schema: pa.Schema, writer: pq.ParquetWriter) -> None:
+        self.path, self.schema, self.writer = path, schema, writer
+
+    def add(self, table: pa.Table) -> None:
+        """Append rows; raises DataError where they do not fit the schema."""
+        _check_schema(table.schema, self.schema, self.path)
+        _check_no_nulls(table, self.schema, self.path)
+        self.writer.write_table(table.cast(self.schema))
+
+    def describe(self, metadata: Mapping[str, str]) -> None:
+        """Keep key-value metadata with the table."""
+        self.writer.add_key_value_metadata({key: metadata[key] for key in sorted(metadata)})
+
+
 def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a parquet table and check that it has `schema` (or the named columns of it)."""
     if not Path(path).exists():
@@ -172,7 +198,7 @@ def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | Non
 
 def read_metadata(path: Path | str) -> dict[str, str]:
     """Return the key-value metadata that `write_table` kept in a table."""
-    found = pq.read_schema(path).metadata or {}
+    found = pq.read_metadata(path).metadata or {}
     return {key.decode(): value.decode() for key, value in found.items() if not key.startswith(b"ARROW")}
 
 
@@ -304,13 +330,29 @@ def row_to_sample(row: Mapping[str, Any]) -> Sample:
     )
 
 
+def iterate_rows(path: Path | str, schema: pa.Schema, batch_size: int = 1024) -> Iterator[dict[str, Any]]:
+    """Yield a table's rows in the order of the file, some at a time; checked as by `read_table`."""
+    read_table(path, schema, columns=schema.names[:1])
+    try:
+        table = pq.ParquetFile(path)
+        _check_schema(table.schema_arrow, schema, path)
+        for batch in table.iter_batches(batch_size=batch_size):
+            _check_no_nulls(pa.Table.from_batches([batch]), schema, path)
+            yield from batch.to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet table ({error}); delete it and rerun its stage") from error
+
+
 def iterate_samples(path: Path | str, split: str | None = None) -> Iterator[Sample]:
     """Yield a table's samples, or those of one split, in the order of the file, some rows at a time."""
-    read_table(path, SAMPLES, columns=["sample_id"])
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
-            if split is None or row["split"] == split:
-                yield row_to_sample(row)
+    return (row_to_sample(row) for row in iterate_rows(path, SAMPLES) if split is None or row["split"] == split)
+
+
+def sample_groups(path: Path | str, split: str, size: int) -> Iterator[list[Sample]]:
+    """Yield a split's samples in groups of `size`, in the order of the file; only one group is held at a time."""
+    samples = iterate_samples(path, split)
+    while group := list(itertools.islice(samples, size)):
+        yield group
 
 
 def read_samples(path: Path | str, split: str | None = None) -> list[Sample]:

@@ -1,8 +1,10 @@
 """The stage `targets`: from samples and rationales to the completions to learn, one a sample and epoch."""
 
+import itertools
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +19,11 @@ from gmner.errors import DataError
 from gmner.frame import Frame
 from gmner.perturb import Keys, Perturbed, keys_of, perturb_boxes, row_keys
 from gmner.records import Box, Entity, Record, Sample
-from gmner.schemas import BOX, BOXES, RATIONALES, TARGETS, read_samples, read_table, write_table
+from gmner.schemas import BOX, BOXES, RATIONALES, TARGETS, read_samples, read_table, sample_groups, table_writer
 
 SPLIT = "train"
+GROUP_SAMPLES = 8192
+"""How many samples are held at once where a table is too large for one group."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +53,91 @@ class Reasoning:
 
 
 def make_targets(stage: TargetsStage, samples_path: Path, rationales_path: Path | None, seed: int, out: Path) -> None:
-    """Write the table of targets of one run and seed.
+    """Write the table of targets of one run and seed, a group of samples at a time.
 
     `rationales_path` is needed where the run reasons, else ignored. Raises DataError where there is nothing to train
     on, or where a sample has no rationale.
     """
-    samples = read_samples(samples_path, SPLIT)
-    if not samples:
-        raise DataError(f"{samples_path}: no sample of the split '{SPLIT}'; there is nothing to train on")
-    if not stage.cot:
-        reasoning = Reasoning(samples, [None] * len(samples), 0, [])
-    elif rationales_path is None:
+    source = _source(stage, samples_path, rationales_path)
+    tally = Tally(source.refused, source.dropped)
+    with table_writer(out, TARGETS) as writer:
+        for epoch in range(stage.epochs):
+            for group in source.groups():
+                table, perturbed = _epoch_of(stage, group, seed, epoch)
+                tally.add(group.reasoning, perturbed, first=epoch == 0)
+                writer.add(table)
+        writer.describe(tally.metadata(stage, seed))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some samples with what is said before their answers, and their boxes."""
+
+    reasoning: "Reasoning"
+    regions: Regions
+    texts: list[str | None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The groups of all samples, as often as asked, and what became of refused rationales."""
+
+    groups: Callable[[], Iterable[Group]]
+    refused: int
+    dropped: list[str]
+
+
+def _source(stage: TargetsStage, samples_path: Path, rationales_path: Path | None) -> Source:
+    """Return the samples in groups: those of a run that reasons are held, with their rationales; others are streamed.
+
+    Where there is but one group it is kept for all epochs.
+    """
+    if stage.cot and rationales_path is None:
         raise DataError("the run reasons (cot: true) but no rationales were given; pass --rationales with their table")
+    if not stage.cot or rationales_path is None:
+
+        def streamed() -> Iterator[Reasoning]:
+            for samples in sample_groups(samples_path, SPLIT, GROUP_SAMPLES):
+                yield Reasoning(samples, [None] * len(samples), 0, [])
+
+        first = list(itertools.islice(streamed(), 2))
+        if not first:
+            raise _no_samples(samples_path)
+        if len(first) > 1:
+            return Source(lambda: (_group(stage, reasoning) for reasoning in streamed()), 0, [])
+        parts, found = first, first[0]
     else:
-        reasoning = read_reasoning(samples, rationales_path, stage.when_refused)
-    table, metadata = build_targets(stage, reasoning, seed)
-    write_table(out, table, TARGETS, metadata)
+        samples = read_samples(samples_path, SPLIT)
+        if not samples:
+            raise _no_samples(samples_path)
+        found = read_reasoning(samples, rationales_path, stage.when_refused)
+        starts = range(0, len(found.samples), GROUP_SAMPLES)
+        parts = [_part(found, start) for start in starts]
+    groups = [_group(stage, reasoning) for reasoning in parts]
+    return Source(lambda: groups, found.refused, found.dropped)
+
+
+def _no_samples(path: Path) -> DataError:
+    return DataError(f"{path}: no sample of the split '{SPLIT}'; there is nothing to train on")
+
+
+def _part(reasoning: Reasoning, start: int) -> Reasoning:
+    place = slice(start, start + GROUP_SAMPLES)
+    return Reasoning(reasoning.samples[place], reasoning.texts[place], 0, [])
+
+
+def _group(stage: TargetsStage, reasoning: Reasoning) -> Group:
+    regions = regions_of(reasoning.samples, Frame(**stage.frame.model_dump()))
+    return Group(reasoning, regions, [None if text is None else clean_reasoning(text) for text in reasoning.texts])
+
+
+def _epoch_of(stage: TargetsStage, group: Group, seed: int, epoch: int) -> tuple[pa.Table, Perturbed]:
+    """Return a group's rows of one epoch."""
+    regions, samples = group.regions, group.reasoning.samples
+    keys = row_keys(seed, regions.keys, epoch, regions.entities, regions.places)
+    perturbed = perturb_boxes(regions.boxes, regions.sizes_wh, keys, stage.grbp)
+    completions = _completions(samples, group.texts, perturbed.boxes, stage.fine)
+    return _epoch_table(samples, group.texts, epoch, completions, perturbed, regions.offsets), perturbed
 
 
 def read_reasoning(samples: Sequence[Sample], path: Path, when_refused: str) -> Reasoning:
@@ -108,17 +181,12 @@ def _instead(sample: Sample, text: str | None, when_refused: str) -> str | None:
 
 def build_targets(stage: TargetsStage, reasoning: Reasoning, seed: int) -> tuple[pa.Table, dict[str, str]]:
     """Return the table, by epoch and within it in the order of the samples, and the counts that go with it."""
-    samples = reasoning.samples
-    regions = regions_of(samples, Frame(**stage.frame.model_dump()))
-    texts = [None if text is None else clean_reasoning(text) for text in reasoning.texts]
-    epochs, tables = [], []
+    group, tally, tables = _group(stage, reasoning), Tally(reasoning.refused, reasoning.dropped), []
     for epoch in range(stage.epochs):
-        keys = row_keys(seed, regions.keys, epoch, regions.entities, regions.places)
-        perturbed = perturb_boxes(regions.boxes, regions.sizes_wh, keys, stage.grbp)
-        completions = _completions(samples, texts, perturbed.boxes, stage.fine)
-        epochs.append(perturbed)
-        tables.append(_epoch_table(samples, texts, epoch, completions, perturbed, regions.offsets))
-    return pa.concat_tables(tables), _counts(stage, reasoning, seed, epochs)
+        table, perturbed = _epoch_of(stage, group, seed, epoch)
+        tally.add(reasoning, perturbed, first=epoch == 0)
+        tables.append(table)
+    return pa.concat_tables(tables), tally.metadata(stage, seed)
 
 
 def regions_of(samples: Sequence[Sample], frame: Frame) -> Regions:
@@ -194,25 +262,44 @@ def _epoch_table(
     return pa.Table.from_arrays([columns[name] for name in TARGETS.names], schema=TARGETS)
 
 
-def _counts(stage: TargetsStage, reasoning: Reasoning, seed: int, epochs: Sequence[Perturbed]) -> dict[str, str]:
-    samples = reasoning.samples
-    iou = np.concatenate([perturbed.iou for perturbed in epochs]) if epochs else np.empty(0)
-    counts = {
-        "samples": len(samples),
-        "entities": sum(len(sample.entities) for sample in samples),
-        "boxes": sum(len(entity.boxes) for sample in samples for entity in sample.entities),
-        "epochs": stage.epochs,
-        "perturbed_boxes": sum(int((perturbed.tries > 0).sum()) for perturbed in epochs),
-        "fallbacks": sum(int(perturbed.fallback.sum()) for perturbed in epochs),
-        "reasoned_samples": sum(text is not None for text in reasoning.texts),
-        "refused_rationales": reasoning.refused,
-        "dropped_samples": len(reasoning.dropped),
-        "mean_iou": round(float(iou.mean()), 6) if len(iou) else None,
-    }
-    settings = stage.model_dump_json()
-    return {
-        "counts": json.dumps(counts),
-        "dropped": json.dumps(reasoning.dropped),
-        "settings": settings,
-        "seed": str(seed),
-    }
+class Tally:
+    """Counts what was made, group by group."""
+
+    def __init__(self, refused: int, dropped: Sequence[str]) -> None:
+        self.refused, self.dropped = refused, list(dropped)
+        self.samples = self.entities = self.boxes = self.reasoned = self.perturbed = self.fallbacks = 0
+        self.rows = 0
+        self._ious: list[float] = []
+
+    def add(self, reasoning: Reasoning, perturbed: Perturbed, first: bool) -> None:
+        """Count a group in one epoch; `first`: in the first one."""
+        if first:
+            self.samples += len(reasoning.samples)
+            self.entities += sum(len(sample.entities) for sample in reasoning.samples)
+            self.boxes += len(perturbed.iou)
+            self.reasoned += sum(text is not None for text in reasoning.texts)
+        self.perturbed += int((perturbed.tries > 0).sum())
+        self.fallbacks += int(perturbed.fallback.sum())
+        self.rows += len(perturbed.iou)
+        self._ious.append(float(perturbed.iou.sum()))
+
+    def metadata(self, stage: TargetsStage, seed: int) -> dict[str, str]:
+        """Return what is kept with the table."""
+        counts = {
+            "samples": self.samples,
+            "entities": self.entities,
+            "boxes": self.boxes,
+            "epochs": stage.epochs,
+            "perturbed_boxes": self.perturbed,
+            "fallbacks": self.fallbacks,
+            "reasoned_samples": self.reasoned,
+            "refused_rationales": self.refused,
+            "dropped_samples": len(self.dropped),
+            "mean_iou": round(math.fsum(self._ious) / self.rows, 6) if self.rows else None,
+        }
+        return {
+            "counts": json.dumps(counts),
+            "dropped": json.dumps(self.dropped),
+            "settings": stage.model_dump_json(),
+            "seed": str(seed),
+        }
