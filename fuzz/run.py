@@ -107,8 +107,9 @@ def main() -> None:
     engine = args.engine or ("atheris" if importlib.util.find_spec("atheris") else "hypothesis")
     for name in TARGETS if args.target == "all" else [args.target]:
         started = time.monotonic()
-        (with_atheris if engine == "atheris" else with_hypothesis)(name, args.seconds)
-        round(time.monotonic() - started)
+        count = (with_atheris if engine == "atheris" else with_hypothesis)(name, args.seconds)
+        taken = round(time.monotonic() - started)
+        print(json.dumps({"target": name, "engine": engine, "seconds": taken, "inputs": count}), flush=True)
 
 
 if __name__ == "__main__":
