@@ -7,6 +7,7 @@ only). Without atheris Hypothesis draws inputs from the formats' own pieces for 
 import argparse
 import hashlib
 import importlib.util
+import json
 import subprocess
 import sys
 import tempfile
