@@ -104,7 +104,7 @@ def inputs_of(stage, source):
 
 
 def shards_of(stage):
-    """Return the input function of a rule that gathers: its shards' results, none where it does the work itself."""
+    """Return an input function: the shards' results, for what gathers them; none where the work is done at once."""
 
     def results(wildcards):
         job = job_of(stage, wildcards)

@@ -44,3 +44,13 @@ def test_without_a_driver_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "no")
     monkeypatch.delenv(gpu.VARIABLE, raising=False)
     assert gpu.claim_gpu(tmp_path) is None
+
+
+def test_a_training_in_several_processes_gets_as_many(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpu.claim_gpu(three) == "0"
+    monkeypatch.delenv(gpu.VARIABLE)
+    assert gpu.claim_gpus(2, three) == ["1", "2"] and os.environ[gpu.VARIABLE] == "1,2"
+    monkeypatch.delenv(gpu.VARIABLE)
+    assert gpu.claim_gpus(2, three) == ["0", "1"]  # shared: all are held
+    monkeypatch.setenv(gpu.VARIABLE, "4,7")
+    assert gpu.claim_gpus(2, three) == ["4", "7"]  # a scheduler's choice
