@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gmner.config.stages import ReportDataset, ReportRun, ReportStage
+from gmner.datasets.drafts import SPLITS
 from gmner.datasets.report import ROWS
 from gmner.errors import DataError, MissingInputError
 from gmner.progress import Progress
@@ -78,9 +79,8 @@ def _dataset(
     results: Path, dataset: ReportDataset, test: Sequence[Sample], shown: int, book: PictureBook
 ) -> dict[str, Any]:
     report = read_report(results / "samples" / dataset.name / "report.json")
-    rows = [
-        [meaning, [report["splits"][split].get(key) for split in report["splits"]]] for key, meaning in ROWS.items()
-    ]
+    splits = [split for split in SPLITS if split in report["splits"]]
+    rows = [[meaning, [report["splits"][split].get(key) for split in splits]] for key, meaning in ROWS.items()]
     return {
         "name": dataset.name,
         "fine": dataset.fine,
@@ -88,7 +88,7 @@ def _dataset(
         "all": len(test),
         "tweets": [tweet_json(sample, book.number(sample), dataset.fine) for sample in test[:shown]],
         "report": {
-            "splits": list(report["splits"]),
+            "splits": splits,
             "rows": [row for row in rows if any(value is not None for value in row[1])],
             "types": report["types"],
             "limit": report.get("limit"),
