@@ -12,7 +12,7 @@ from gmner.config.report import ReportSettings
 from gmner.config.run import ScoreSettings
 from gmner.config.stages import ReportDataset, ReportRun, ReportStage, ScoresStage, TableRow, TableStage
 from gmner.datasets.problems import Problems
-from gmner.datasets.report import data_report
+from gmner.datasets.report import data_report, write_report
 from gmner.files import write_json, write_text
 from gmner.records import Box, Entity, Sample
 from gmner.report.gather import PictureBook, gather
@@ -58,7 +58,7 @@ def make_results(
     train = [Sample("train/0", "made", "train", "0", paths[0], sides, ("Ada",), "Ada", (Entity(0, 1, "Ada", "PER"),))]
     folder = results / "samples" / "made"
     write_table(folder / "samples.parquet", [sample_to_row(s) for s in [*train, *samples]], SAMPLES)
-    write_json(folder / "report.json", data_report("made", [*train, *samples], Problems(), []))
+    write_report(folder / "report.json", data_report("made", [*train, *samples], Problems(), []))
     rows = [_row(name, title) for name, title in RUNS.items()]
     for row in rows:
         _run(results, row, samples, random.Random(row.run), hostile)

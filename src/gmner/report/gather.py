@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from gmner.config.stages import ReportDataset, ReportRun, ReportStage
-from gmner.datasets.drafts import SPLITS
-from gmner.datasets.report import ROWS
 from gmner.errors import DataError, MissingInputError
 from gmner.progress import Progress
 from gmner.records import Sample
@@ -79,8 +77,7 @@ def _dataset(
     results: Path, dataset: ReportDataset, test: Sequence[Sample], shown: int, book: PictureBook
 ) -> dict[str, Any]:
     report = read_report(results / "samples" / dataset.name / "report.json")
-    splits = [split for split in SPLITS if split in report["splits"]]
-    rows = [[meaning, [report["splits"][split].get(key) for split in splits]] for key, meaning in ROWS.items()]
+    holds, types = markdown_page(_text_of(results / "samples" / dataset.name / "report.md"))["blocks"][:2]
     return {
         "name": dataset.name,
         "fine": dataset.fine,
@@ -88,9 +85,8 @@ def _dataset(
         "all": len(test),
         "tweets": [tweet_json(sample, book.number(sample), dataset.fine) for sample in test[:shown]],
         "report": {
-            "splits": splits,
-            "rows": [row for row in rows if any(value is not None for value in row[1])],
-            "types": report["types"],
+            "holds": holds,
+            "types": types,
             "limit": report.get("limit"),
             "problems": report["problems"],
         },
@@ -114,7 +110,7 @@ def _figure(path: Path) -> list[dict[str, Any]]:
 
 def _text_of(path: Path) -> str:
     if not path.exists():
-        raise MissingInputError(f"{path}: missing; make it with: snakemake --cores 1 {path.with_suffix('.csv')}")
+        raise MissingInputError(f"{path}: missing; make it with: snakemake --cores 1 {path}")
     return path.read_text(encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ _HEADING = re.compile(r"\*\*(.*)\*\*")
 
 
 def markdown_page(text: str) -> dict[str, Any]:
-    """Return what `gmner.tables.layout.to_markdown` wrote: a title, blocks of heads and rows, notes.
+    """Return what `to_markdown` of `gmner.tables.layout` wrote: a title, blocks of heads and rows, notes.
 
     A block is {caption, heads, rows, numbers}: `numbers` says of each column whether it holds numbers. A row of one
     cell is a heading inside the table.
@@ -24,7 +24,9 @@ def markdown_page(text: str) -> dict[str, Any]:
             page["blocks"].append({"caption": _plain(line[3:]), "heads": [], "rows": [], "numbers": []})
         elif line.startswith("- "):
             page["notes"].append(_plain(line[2:]))
-        elif line.startswith("|") and page["blocks"]:
+        elif line.startswith("|"):
+            if not page["blocks"]:
+                page["blocks"].append({"caption": "", "heads": [], "rows": [], "numbers": []})
             _add_row(page["blocks"][-1], [cell.strip() for cell in _CELL.split(line.strip())[1:-1]])
     return page
 

@@ -63,16 +63,14 @@ function drawStrength() {
 function drawData() {
   for (const dataset of DATA.datasets) {
     const report = dataset.report;
-    const columns = (head) => [{ head, words: true }, ...report.splits.map((split) => ({ head: split }))];
-    const types = [...new Set(report.splits.flatMap((split) => Object.keys(report.types[split] || {})))].sort();
-    const typeRows = types.map((name) => [name, ...report.splits.map((split) => count(report.types[split][name] || 0))]);
+    const columns = (block, first) => block.heads.map((head, i) => ({ head: head || first, words: !i }));
     const problems = report.problems.map((problem) => h("li", {}, h("b", {}, count(problem.count)), " ", problem.meaning,
       h("ul", { class: "examples" }, problem.examples.map((example) => h("li", {}, quoted(example))))));
     fill("data").append(h("div", { class: "block" }, h("h3", {}, dataset.name),
       report.limit === null ? null : h("p", {}, `Only the first ${report.limit} tweets of each split.`),
       h("div", { class: "columns" },
-        table("What it holds", columns("Number of"), report.rows.map(([meaning, values]) => [meaning, ...values.map((value) => (value === null ? "–" : count(value)))]), { label: `What ${dataset.name} holds` }),
-        table("Entities by type", columns("Type"), typeRows, { label: `Entities of ${dataset.name} by type` })),
+        table("What it holds", columns(report.holds, "Number of"), report.holds.rows, { label: `What ${dataset.name} holds` }),
+        table("Entities by type", columns(report.types, "Type"), report.types.rows, { label: `Entities of ${dataset.name} by type` })),
       h("h4", {}, "Problems found while reading it"), problems.length ? h("ul", { class: "problems" }, problems) : h("p", { class: "muted" }, "None.")));
   }
 }
