@@ -49,3 +49,8 @@ def test_a_teacher_in_shards(tree: Tree) -> None:
     tree.run(RATIONALES, *ASKING)
     assert tree.planned(RATIONALES, *ASKING) == Counter()
     assert not list(Path(tree.root, RATIONALES).parent.glob("shards/*"))
+
+
+def test_the_number_of_processes_reruns_nothing(tree: Tree) -> None:
+    two = "defaults={'train': {'launch': {'strategy': 'ddp', 'processes': 2}}}"
+    assert tree.planned("all", "--config", two) == Counter()
