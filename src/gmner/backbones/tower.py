@@ -49,7 +49,7 @@ def attend_windows(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: torch.Tensor, scale: float
 ) -> torch.Tensor:
     """Attend within each window: by PyTorch's kernel for many lengths on a GPU, else by groups of equal length."""
-    lengths = (borders[1:] - borders[:-1]).tolist()
+    lengths = lengths_of(borders)
     if query.device.type == "cuda" and query.dtype in (torch.bfloat16, torch.float16):
         from torch.nn.attention.varlen import varlen_attn
 
@@ -67,6 +67,15 @@ def attend_windows(
         assert isinstance(mixed, torch.Tensor)
         return mixed
     return attend_by_length(query, key, value, lengths, scale)
+
+
+def lengths_of(borders: torch.Tensor) -> list[int]:
+    """Return the lengths of windows, read from the GPU once a forward pass: layers share the tensor of borders."""
+    found: list[int] | None = getattr(borders, "_window_lengths", None)
+    if found is None:
+        found = (borders[1:] - borders[:-1]).tolist()
+        borders._window_lengths = found  # type: ignore[attr-defined]
+    return found
 
 
 def attend_by_length(
