@@ -19,7 +19,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLE
 BENCH_ENV := OMP_NUM_THREADS=$(shell nproc 2>/dev/null || echo 1) HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 BENCHMARKS := samples grbp collation training inference scorer dag scale teachers report
 
-.PHONY: table1 all test lint types format-check check dry-runs bench robustness backbone clean help
+.PHONY: table1 all test lint types format-check check dry-runs bench audit upgrade fuzz robustness backbone clean help
 
 table1: $(VENV)/.runtime ## Table 1 on the embedded demo data
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
@@ -30,8 +30,9 @@ all: $(VENV)/.runtime ## Tables 1 to 3 and Figure 3 on the embedded demo data
 test: $(VENV)/.dev ## the tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal
 
-lint: $(VENV)/.dev ## ruff, Snakemake's linter
+lint: $(VENV)/.dev ## ruff, bandit, Snakemake's linter
 	$(BIN)/ruff check .
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
 	$(BIN)/snakemake --lint
 
 types: $(VENV)/.dev ## mypy
@@ -48,6 +49,17 @@ dry-runs: $(VENV)/.runtime ## plan every shipped configuration
 
 bench: $(VENV)/.dev ## the benchmarks (some ten minutes): JSON on standard output, one document each
 	@set -e; for name in $(BENCHMARKS); do $(BENCH_ENV) $(BIN)/python benchmarks/$$name.py; done
+
+audit: $(VENV)/.runtime ## known vulnerabilities of the pinned versions; asks the advisory database on the network
+	$(PIP) install pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+upgrade: $(VENV)/.runtime ## the newest versions that fit together, into constraints.txt and envs/
+	$(BIN)/python envs/upgrade.py
+
+fuzz: $(VENV)/.dev ## each reader fuzzed for ten minutes (fuzz/README.md)
+	$(PIP) install --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python fuzz/run.py all --seconds 600
 
 robustness: $(VENV)/.dev ## inject the faults of tests/robustness and write what came of them to docs/robustness.md
 	GMNER_WRITE_FAULTS=1 $(TEST_ENV) $(BIN)/python -m pytest tests/robustness

@@ -3,6 +3,7 @@
 #   snakemake --cores 1                    results/table1.csv, on the experiment of config.yaml
 #   snakemake --cores 1 rationales         one stage (snakemake --list-rules names them) and what it needs
 #   snakemake --cores 1 --configfile workflow/configs/paper.yaml all
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 if not workflow.overwrite_configfiles:
 
     configfile: "config.yaml"
+
+
+# With `--sdm apptainer`, the image that every rule runs in (docs/environments.md); nothing else asks for an engine.
+if os.environ.get("GMNER_IMAGE"):
+
+    containerized: os.environ["GMNER_IMAGE"]
 
 
 include: "rules/common.smk"
