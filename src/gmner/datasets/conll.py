@@ -6,8 +6,8 @@ The format of Twitter-GMNER (one tag a token) and of Twitter-FMNERG (a coarse an
 import functools
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gmner.config.base import suggest
 from gmner.errors import DataError
@@ -18,8 +18,7 @@ _LONGEST_ID = 200  # bytes; a longer one is no file's name
 _SHOWN = 120  # characters of a line in an error
 
 
-@dataclass(frozen=True, slots=True)
-class TaggedTweet:
+class TaggedTweet(NamedTuple):
     """One tweet as the file has it; `tags` has one tuple for each tag column; `line` is that of its head."""
 
     image_id: str
@@ -28,8 +27,7 @@ class TaggedTweet:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Tokens `start` to `end` (exclusive) under one type; `orphan`: its first tag was I-, not B-."""
 
     start: int

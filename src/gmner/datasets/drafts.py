@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gmner.datasets.escapes import decode_name
 from gmner.datasets.problems import Problems
@@ -13,8 +14,7 @@ from gmner.records import Box, Entity
 SPLITS = ("train", "dev", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """One annotated tweet. `annotated_wh` is the picture's size as its boxes count it, None where none says.
 
     `where` names the file and line it came from; `image` is the picture's own path where the data gives one;
@@ -81,7 +81,7 @@ def clip_boxes(draft: Draft, size_wh: tuple[int, int], problems: Problems) -> Dr
     """Cut boxes at the picture's edge and leave out those without an area in it, noting both."""
     if all(_inside(box, size_wh) for entity in draft.entities for box in entity.boxes):
         return draft
-    return replace(draft, entities=tuple(_clipped(draft, entity, size_wh, problems) for entity in draft.entities))
+    return draft._replace(entities=tuple(_clipped(draft, entity, size_wh, problems) for entity in draft.entities))
 
 
 def _inside(box: Box, size_wh: tuple[int, int]) -> bool:

@@ -9,8 +9,8 @@ import io
 import math
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax import SAXParseException
 from xml.sax.handler import ContentHandler
 from xml.sax.xmlreader import Locator
@@ -56,8 +56,7 @@ _OBJECT = re.compile(
 _END = re.compile(rf"</annotation>{_BLANK}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class NamedBox:
+class NamedBox(NamedTuple):
     """One box under the name it was given, unchanged; `line` is where its `<object>` begins."""
 
     name: str
@@ -65,8 +64,7 @@ class NamedBox:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class VocFile:
+class VocFile(NamedTuple):
     """One picture's boxes. `file_name` and `size_wh` are what the file says of the picture, None where nothing.
 
     The picture is the one that the XML file itself is named after: `<filename>` is often another's.
