@@ -53,7 +53,10 @@ def write_text(path: Path | str, text: str) -> None:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` to `path` atomically as indented JSON with sorted keys; NaN is refused (ValueError)."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    encoder = json.JSONEncoder(indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(encoder.iterencode(value))  # part by part: a large value as one text takes much memory
+        stream.write("\n")
 
 
 def read_json(path: Path | str) -> Any:
