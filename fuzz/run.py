@@ -1,13 +1,16 @@
 """Fuzz the readers: `python fuzz/run.py answer --seconds 600` (or `all`), coverage-guided where atheris is installed.
 
 An input that does not end as it should is kept in fuzz/findings, one that reaches new code in fuzz/corpus (atheris
-only). Without atheris Hypothesis draws inputs from the formats' own pieces for the same time. One JSON line a run.
+only; base64, one input a line). Without atheris Hypothesis draws inputs from the formats' own pieces for the same time.
+One JSON line a run.
 """
 
 import argparse
+import base64
 import hashlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
 
 SLOWEST_S = 1.0  # for one input of up to a megabyte
 LONGEST = 4096  # bytes of an input that atheris makes
+EXAMPLES = 300  # of Hypothesis in a row
+MOST_KEPT = 400  # inputs of a corpus
 
 
 def checked(name: str, data: bytes) -> None:
@@ -40,6 +45,19 @@ def keep(name: str, data: bytes) -> Path:
     return path
 
 
+def read_corpus(name: str) -> list[bytes]:
+    """Return the inputs that are kept for a target."""
+    path = HERE / "corpus" / f"{name}.txt"
+    return [base64.b64decode(line) for line in path.read_text(encoding="ascii").splitlines()] if path.exists() else []
+
+
+def write_corpus(name: str, inputs: list[bytes]) -> None:
+    """Keep the shortest inputs, each once."""
+    chosen = sorted(set(inputs), key=lambda data: (len(data), data))[:MOST_KEPT]
+    lines = "".join(f"{base64.b64encode(data).decode('ascii')}\n" for data in chosen)
+    (HERE / "corpus" / f"{name}.txt").write_text(lines, encoding="ascii")
+
+
 def with_hypothesis(name: str, seconds: float) -> int:
     """Draw inputs for so long; return how many. Raises what the target raises, its input kept."""
     from hypothesis import HealthCheck, given, settings
@@ -51,7 +69,7 @@ def with_hypothesis(name: str, seconds: float) -> int:
     end, count = time.monotonic() + seconds, 0
     failed: list[bytes] = []
 
-    @settings(max_examples=1000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(inputs)
     def batch(data: bytes) -> None:
         nonlocal count
@@ -74,13 +92,16 @@ def with_hypothesis(name: str, seconds: float) -> int:
 
 def with_atheris(name: str, seconds: int) -> int:
     """Let libFuzzer mutate inputs for so long, in a process of its own; return how many it ran."""
-    corpus, findings = HERE / "corpus" / name, HERE / "findings" / name
-    for folder in (corpus, findings):
-        folder.mkdir(parents=True, exist_ok=True)
+    corpus, findings = Path(tempfile.mkdtemp(prefix="gmner-fuzz-")), HERE / "findings" / name
+    findings.mkdir(parents=True, exist_ok=True)
+    for number, data in enumerate(read_corpus(name)):
+        (corpus / str(number)).write_bytes(data)
     words = [sys.executable, str(HERE / "libfuzzer.py"), name, str(corpus), f"-max_total_time={seconds}"]
     words += [f"-artifact_prefix={findings}/", f"-max_len={LONGEST}", "-timeout=10", "-print_final_stats=1"]
     words += [f"-dict={_dictionary(name)}", "-reload=0", "-rss_limit_mb=2048"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
+    write_corpus(name, [path.read_bytes() for path in corpus.iterdir()])
+    shutil.rmtree(corpus)
     if done.returncode:
         raise AssertionError(done.stderr[-3000:])
     runs = [line for line in done.stderr.splitlines() if "number_of_executed_units" in line]
