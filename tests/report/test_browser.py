@@ -203,8 +203,7 @@ def test_cards_come_as_one_scrolls(opened: Any) -> None:
     assert not seen.page.locator("#more").is_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide-light", "phone-dark"])
 def test_axe_finds_nothing(opened: Any, size: dict[str, int], scheme: str) -> None:
     seen = opened(size, scheme)
     assert seen.axe() == []
