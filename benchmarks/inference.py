@@ -103,6 +103,7 @@ def main() -> None:
                 **theirs.to_json(few),
             },
             ratio=round((count / mine.seconds) / (few / theirs.seconds), 2),
+            cpu_ratio=round((count / mine.cpu_seconds) / (few / theirs.cpu_seconds), 2),
             target=TARGET,
             tokens_written=written,
             tokens_per_second=round(written / mine.seconds, 1),

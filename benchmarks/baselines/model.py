@@ -104,5 +104,5 @@ def decode(model: Any, processor: Any, prompts: Sequence[str], paths: Sequence[s
             max_new_tokens=max_new_tokens,
             do_sample=False,
         )[:, longest:]
-        texts += tokenizer.batch_decode(written, skip_special_tokens=False)
+        texts += [text.split(tokenizer.eos_token)[0] for text in tokenizer.batch_decode(written)]
     return texts
