@@ -169,6 +169,14 @@ def test_a_megabyte_is_read_in_a_second(reader: str, repo: Path) -> None:
         assert taken[1] < max(0.5, 9 * taken[0]) and taken[1] < 10, f"input {number}: {taken}"
 
 
+def repeated(piece: str) -> Callable[[int], str]:
+    return lambda size: piece * (size // len(piece.encode("utf-8")))
+
+
+def around(begin: str, piece: str, end: str) -> Callable[[int], str]:
+    return lambda size: begin + piece * ((size - len(begin + end)) // len(piece)) + end
+
+
 ENTITY = '{"mention": "a", "type": "PER"}'
 BLOW_UPS: dict[str, list[Callable[[int], str]]] = {
     "answer": [

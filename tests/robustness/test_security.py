@@ -47,7 +47,7 @@ def test_nothing_unpickles_evaluates_or_trusts_code(repo: Path) -> None:
 
 
 def test_rules_quote_every_value(repo: Path) -> None:
-    """A value goes to the shell quoted (`:q`), or has a form that the workflow itself checks (a seed, a table's name)."""
+    """A value goes to the shell quoted (`:q`), or has a form that the workflow checks (a seed, a table's name)."""
     safe = {"wildcards.seed", "wildcards.shard", "wildcards.name"}
     found = 0
     for path in (repo / "rules").glob("*.smk"):
