@@ -3,7 +3,6 @@
 #   snakemake --cores 1                    results/table1.csv, on the experiment of config.yaml
 #   snakemake --cores 1 rationales         one stage (snakemake --list-rules names them) and what it needs
 #   snakemake --cores 1 --configfile workflow/configs/paper.yaml all
-import os
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+from gmner.plan import container_image
 
 # A configuration named on the command line stands in the place of config.yaml; nothing is mixed. Single values,
 # `--config "seeds=[1, 2]"`, are laid over either.
@@ -20,9 +20,9 @@ if not workflow.overwrite_configfiles:
 
 
 # With `--sdm apptainer`, the image that every rule runs in (docs/environments.md); nothing else asks for an engine.
-if os.environ.get("GMNER_IMAGE"):
+if container_image():
 
-    containerized: os.environ["GMNER_IMAGE"]
+    containerized: container_image()
 
 
 include: "rules/common.smk"

@@ -9,6 +9,7 @@ that was interrupted can never pass old results off as new ones.
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ ANNOTATION_SUFFIXES = frozenset({".txt", ".xml", ".jsonl", ".json", ".conll"})
 
 
 API_FRAME = FrameSettings(coordinates="norm1000")
+
+
+def container_image() -> str:
+    """Return the image that every rule runs in with `--sdm apptainer`: GMNER_IMAGE, or nothing."""
+    return os.environ.get("GMNER_IMAGE", "")
 
 
 @dataclass(frozen=True)
