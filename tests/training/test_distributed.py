@@ -102,14 +102,33 @@ def assert_same_training(one: Path, other: Path) -> None:
     assert read_json(one / "run.json") == read_json(other / "run.json")
 
 
+def wait_for_all(running: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Wait until all have ended well; when one fails, or time is over, nothing is left of the others."""
+    deadline = time.monotonic() + seconds
+    try:
+        while any(one.poll() is None for one in running) and time.monotonic() < deadline:
+            if any(one.returncode for one in running):
+                return
+            time.sleep(0.1)
+    finally:
+        for one in running:
+            if one.poll() is None:
+                for process in [*psutil.Process(one.pid).children(recursive=True), psutil.Process(one.pid)]:
+                    process.kill()
+            one.wait()
+
+
 @pytest.mark.slow
 def test_processes_on_two_machines_train_as_one_does(alone: Path, place: Path, backbone: Path) -> None:
     words = command(place, backbone, "ddp", launch={"strategy": "ddp", "nodes": 2})
     meeting = {**environment(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-    machines = [
-        subprocess.Popen(words, env={**meeting, NODE_RANK: rank}, stderr=subprocess.PIPE, text=True) for rank in "01"
-    ]
-    said = [machine.communicate(timeout=300)[1] for machine in machines]
+    logs = [place / f"machine{rank}.log" for rank in "01"]
+    machines = []
+    for rank, log in zip("01", logs, strict=True):
+        with log.open("w", encoding="utf-8") as stream:
+            machines.append(subprocess.Popen(words, env={**meeting, NODE_RANK: rank}, stderr=stream))
+    wait_for_all(machines, seconds=300)
+    said = [log.read_text(encoding="utf-8") for log in logs]
     assert [machine.returncode for machine in machines] == [0, 0], said
     assert_same_training(alone, place / "ddp")
     assert sorted(path.name for path in (place / "ddp").iterdir()) == sorted(path.name for path in alone.iterdir())
