@@ -114,7 +114,9 @@ async def _head_of(reader: asyncio.StreamReader) -> list[bytes]:
 
 
 def _completion(body: dict[str, Any]) -> bytes:
-    message = {"role": "assistant", "content": "Mara Quist is seen in red. " + "Because of the tweet. " * 5}
+    # An answer that is accepted: a rejected one is asked for again, which is not what is measured here.
+    told = "Mara Quist is visible. Port Zelka is absent. Tavin is absent. " + "The text says so. " * 5
+    message = {"role": "assistant", "content": told}
     data = json.dumps({
         "id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
