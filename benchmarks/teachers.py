@@ -34,7 +34,10 @@ def rate_in_process(folder: Path, rounds: int) -> float:
 
 
 def rate_through_sdk(folder: Path, rounds: int) -> float:
-    """Return questions a second through OpenAI's SDK and a server in another process."""
+    """Return questions a second through OpenAI's SDK and a server in another process.
+
+    Counted from the end of the first round to the end of the last but one: connecting happens once.
+    """
     from gmner.teachers.openai_provider import OpenAIProvider
 
     count = IN_FLIGHT * rounds
@@ -42,10 +45,13 @@ def rate_through_sdk(folder: Path, rounds: int) -> float:
         settings = OpenAITeacher(model="m", base_url=f"{url}/v1", image=None, limits=LIMITS)
         provider = OpenAIProvider(settings, Secret("OPENAI_API_KEY", "none"))
         asker = Asker(provider, AnswerStore(folder), Ledger(folder, Budget()), LIMITS, None, 64)
-        started = time.perf_counter()
+        done: list[float] = []
         teaching = PromptedTeaching(settings, ())
-        asyncio.run(ask_all(asker, teaching, map(make_sample, range(count)), lambda sample: None))
-        return count / (time.perf_counter() - started)
+        asyncio.run(
+            ask_all(asker, teaching, map(make_sample, range(count)), lambda _: done.append(time.perf_counter()))
+        )
+        first, last = (IN_FLIGHT - 1, -IN_FLIGHT - 1) if rounds > 2 else (0, -1)
+        return len(done[first:last]) / (done[last] - done[first])
 
 
 def peak_memory(folder: Path, count: int) -> int:

@@ -15,7 +15,7 @@ from anthropic.types import Message as AnthropicMessage
 from gmner.config.teachers import AnthropicTeacher
 from gmner.errors import GmnerError
 from gmner.teachers.failures import Secret, failure_of_status
-from gmner.teachers.protocol import Answer, BatchFailure, BatchState, Message, PassingError, Request, Usage
+from gmner.teachers.protocol import Answer, BatchFailure, BatchState, Message, PassingError, Request, Usage, body_of
 
 _TAG_LETTERS, _KEY_LETTERS = 12, 48  # of a question's id in a batch, which may have 64
 _CLOCKS_DIFFER_S = 600
@@ -37,7 +37,7 @@ class AnthropicProvider:
 
     async def answer(self, request: Request) -> Answer:
         """Ask one question."""
-        body = await asyncio.to_thread(self._body, request.messages)
+        body = await body_of(self._body, request.messages)
         # The SDK's own `create` walks every message through its typed dictionaries, which costs more than all else.
         result = await self._call(self._client.post("/v1/messages", cast_to=AnthropicMessage, body=body))
         if isinstance(result, Answer):
@@ -52,7 +52,7 @@ class AnthropicProvider:
 
     async def batch_line(self, request: Request) -> Mapping[str, Any]:
         """Return a question as a request of a batch; the batch's tag is put before its id on submission."""
-        body = await asyncio.to_thread(self._body, request.messages)
+        body = await body_of(self._body, request.messages)
         return {
             "custom_id": request.key[:_KEY_LETTERS],
             "params": body,

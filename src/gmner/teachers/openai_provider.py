@@ -4,18 +4,16 @@ Any endpoint that speaks chat completions is reached by `base_url` (vLLM, DashSc
 serve`). https://platform.openai.com/docs/api-reference/chat and /batch.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import openai
-from openai.types.chat import ChatCompletion
 
 from gmner.config.teachers import OpenAITeacher
 from gmner.errors import GmnerError
 from gmner.teachers.failures import Secret, failure_of_status
-from gmner.teachers.protocol import Answer, BatchFailure, BatchState, Message, PassingError, Request, Usage
+from gmner.teachers.protocol import Answer, BatchFailure, BatchState, Message, PassingError, Request, Usage, body_of
 
 MARK = "gmner"  # the batch's metadata key that carries our tag
 
@@ -36,14 +34,15 @@ class OpenAIProvider:
 
     async def answer(self, request: Request) -> Answer:
         """Ask one question."""
-        body = await asyncio.to_thread(self._body, request.messages)
-        # The SDK's own `create` walks every message through its typed dictionaries, which costs more than all else.
-        result = await self._call(self._client.post("/chat/completions", cast_to=ChatCompletion, body=body))
+        body = await body_of(self._body, request.messages)
+        # The SDK's own `create` walks every message through its typed dictionaries, and every answer through its
+        # models, which costs more than all else; the JSON is what is kept and read here.
+        result = await self._call(self._client.post("/chat/completions", cast_to=object, body=body))
         if isinstance(result, Answer):
             return result
-        if not isinstance(result, ChatCompletion):
+        if not isinstance(result, dict):
             raise PassingError("the answer is not a chat completion", maybe_paid=True)
-        return self._answer_of(result.model_dump(mode="json", exclude_none=True, warnings=False))
+        return self._answer_of(result)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -51,7 +50,7 @@ class OpenAIProvider:
 
     async def batch_line(self, request: Request) -> Mapping[str, Any]:
         """Return a question as a line of a batch file."""
-        body = await asyncio.to_thread(self._body, request.messages)
+        body = await body_of(self._body, request.messages)
         return {"custom_id": request.key, "method": "POST", "url": "/v1/chat/completions", "body": body}
 
     async def submit_batch(self, tag: str, lines: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """What a teacher is asked and what it answers: the one small protocol every provider implements."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -90,6 +91,13 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Release what the provider holds (connections, a model)."""
         ...
+
+
+async def body_of(build: Callable[[Sequence[Message]], dict[str, Any]], messages: Sequence[Message]) -> dict[str, Any]:
+    """Return `build(messages)`; in a thread where there are pictures to encode, so that answers are read meanwhile."""
+    if any(message.pictures for message in messages):
+        return await asyncio.to_thread(build, messages)
+    return build(messages)  # a few microseconds; a thread's turn is a hundred times that
 
 
 class PassingError(Exception):
