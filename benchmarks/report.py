@@ -1,27 +1,24 @@
 """How long the report takes to make, how large it is, and how soon a browser answers in it; prints JSON.
 
-    python benchmarks/report.py [--tweets 1500] [--keep FILE]
+    python benchmarks/report.py [--quick] [--tweets 1500] [--keep FILE]
 
 The results are made up by the tests: two trained runs and an untuned one, pictures of 600 x 450 pixels with fine grain,
 which no format makes small. Without Chromium the browser's part is left out.
 """
 
-import argparse
+import measure  # noqa: I001
 import contextlib
-import json
 import os
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-REPO = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPO / "tests" / "report"))
+sys.path.insert(0, str(measure.REPO / "tests" / "report"))
 
 
-def measure(tweets: int, folder: Path) -> dict[str, Any]:
+def make_and_browse(tweets: int, folder: Path) -> dict[str, Any]:
     """Make a report of so many tweets in `folder` and measure it."""
     from made_results import make_results
 
@@ -30,12 +27,9 @@ def measure(tweets: int, folder: Path) -> dict[str, Any]:
     with contextlib.chdir(folder):
         stage = make_results(folder, tweets, sides=(600, 450), distinct_pictures=60)
         _own_pictures(folder, tweets)
-        begin, cpu = time.perf_counter(), time.process_time()
-        sizes = make_report(stage, Path("results"), Path("report.html"))
-        found: dict[str, Any] = {"tweets": tweets, "runs": len(stage.runs)}
-        found["seconds"] = round(time.perf_counter() - begin, 2)
-        found["cpu_seconds"] = round(time.process_time() - cpu, 2)
-    found |= {"page_mb": round(sizes.page / 1e6, 2), "pictures_mb": round(sizes.pictures / 1e6, 2)}
+        ours = measure.timed(lambda: make_report(stage, Path("results"), Path("report.html")))
+    found: dict[str, Any] = {"work": tweets, "unit": "tweets", "runs": len(stage.runs), "ours": ours.to_json(tweets)}
+    found |= {"page_mb": round(ours.result.page / 1e6, 2), "pictures_mb": round(ours.result.pictures / 1e6, 2)}
     return found | browse(folder / "report.html")
 
 
@@ -79,15 +73,15 @@ def browse(page: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = measure.parser(__doc__)
     parser.add_argument("--tweets", type=int, default=1500)
     parser.add_argument("--keep", type=Path, help="where to keep the page")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        found = measure(args.tweets, Path(place))
+        found = make_and_browse(12 if args.quick else args.tweets, Path(place))
         if args.keep:
             shutil.copy(Path(place) / "report.html", args.keep)
-    print(json.dumps(found, indent=1))
+    measure.emit(measure.document("report", args.quick, **found, baseline=None))
 
 
 if __name__ == "__main__":

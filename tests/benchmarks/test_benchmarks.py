@@ -12,7 +12,7 @@ import pytest
 
 COMPARED = ("samples", "grbp", "scorer")
 WITH_MODEL = ("collation", "training", "inference")
-OTHERS = ("dag", "scale", "teachers")
+OTHERS = ("dag", "scale", "teachers", "report")
 
 
 def run(repo: Path, name: str) -> dict[str, Any]:
