@@ -77,13 +77,13 @@ def more(found: dict[str, dict[str, Any]]) -> list[str]:
     if (one := found.get("teachers")) is not None:
         few, many = one["peak_memory_mib"].items()
         lines.append(
-            f"Teachers, 64 in flight against a stand-in that answers in 300 ms: {100 * one['in_process_of_ideal']:.0f} % "
+            f"Teachers, 64 in flight at a stand-in that answers in 300 ms: {100 * one['in_process_of_ideal']:.0f} % "
             f"of the ideal rate in one process, {100 * one['sdk_of_ideal']:.0f} % through OpenAI's SDK over loopback; "
             f"{int(few[0]):,} questions take {few[1]} MiB, {int(many[0]):,} take {many[1]}."
         )
     if (one := found.get("report")) is not None:
         browser = (
-            f"; a browser answers after {one['interactive_ms']} ms, filters in {one['filter_ms']:.0f} ms, opens a tweet "
+            f"; a browser is ready in {one['interactive_ms']} ms, filters in {one['filter_ms']:.0f} ms, opens a tweet "
             f"in {one['open_tweet_ms']:.0f} ms"
             if "filter_ms" in one
             else ""

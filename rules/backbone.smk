@@ -27,7 +27,7 @@ rule prepare_backbone:
         source=tiny_arguments,
     shell:
         "python -m gmner backbone --settings {params.settings:q} {params.source:q} --out-dir {params.folder:q}"
-        " 2>&1 | tee {log:q}"
+        " 2>&1 | tee -i {log:q}"
 
 
 rule rebuild_tiny_backbone:
@@ -50,4 +50,4 @@ rule rebuild_tiny_backbone:
         work="results/work/pretrain_tiny/{name}",
     shell:
         "python -m gmner pretrain-tiny --settings {params.settings:q} --work-dir {params.work:q}"
-        " --out-dir {params.folder:q} 2>&1 | tee {log:q}"
+        " --out-dir {params.folder:q} 2>&1 | tee -i {log:q}"

@@ -168,6 +168,20 @@ def gpus_of_training(wildcards):
     return gpus_of_backbone(wildcards) * PLAN.config.runs[wildcards.run].train.launch.world
 
 
+def threads_of_run(wildcards):
+    """Return how many threads of the processor a run's training and answers get, by the configuration alone."""
+    run = PLAN.config.runs[wildcards.run]
+    return run.threads or (1 if PLAN.config.backbones[run.backbone].kind == "tiny" else 8)
+
+
+def threads_told(wildcards, input):
+    """Return the same for the command, which gets as many on fewer cores too: their number decides a sum's last bits.
+
+    Takes `input` so that another number is no reason to train again.
+    """
+    return str(threads_of_run(wildcards))
+
+
 def nodes_of_training(wildcards):
     """Return on how many machines a training runs."""
     return PLAN.config.runs[wildcards.run].train.launch.nodes

@@ -24,4 +24,4 @@ rule download_source:
         **decided_by("download"),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m gmner download --settings {params.settings:q} --out-dir {params.folder:q} 2>&1 | tee {log:q}"
+        "python -m gmner download --settings {params.settings:q} --out-dir {params.folder:q} 2>&1 | tee -i {log:q}"

@@ -22,7 +22,7 @@ rule generate_shard:
         run=runs_of("tuned", "untuned"),
     conda:
         environment_of_generation
-    threads: 8
+    threads: threads_of_run
     resources:
         mem_mb=32000,
         runtime=480,
@@ -32,10 +32,12 @@ rule generate_shard:
         backbone=subpath(input.backbone, parent=True),
         adapter=adapter_arguments,
         work=work_of("generate"),
+        threads=threads_told,
     shell:
-        "python -m gmner generate --settings {params.settings:q} --samples {input.samples:q} --split test"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner generate"
+        " --settings {params.settings:q} --samples {input.samples:q} --split test"
         " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q}/{wildcards.shard}"
-        " --shard {wildcards.shard} --out {output:q} 2>&1 | tee {log:q}"
+        " --shard {wildcards.shard} --out {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule generate_outputs:
@@ -55,7 +57,7 @@ rule generate_outputs:
         run=runs_of("tuned", "untuned"),
     conda:
         environment_of_generation
-    threads: 8
+    threads: threads_of_run
     resources:
         mem_mb=32000,
         runtime=480,
@@ -65,11 +67,13 @@ rule generate_outputs:
         backbone=subpath(input.backbone, parent=True),
         adapter=adapter_arguments,
         work=work_of("generate"),
+        threads=threads_told,
         gather=gather_arguments,
     shell:
-        "python -m gmner generate --settings {params.settings:q} --samples {input.samples:q} --split test"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner generate"
+        " --settings {params.settings:q} --samples {input.samples:q} --split test"
         " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q} {params.gather:q}"
-        " --out {output:q} 2>&1 | tee {log:q}"
+        " --out {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule ask_model:
@@ -97,4 +101,4 @@ rule ask_model:
         store=teacher_store,
     shell:
         "python -m gmner api-outputs --settings {params.settings:q} --samples {input.samples:q} --split test"
-        " --out {output.table:q} --report {output.report:q} --store {params.store:q} 2>&1 | tee {log:q}"
+        " --out {output.table:q} --report {output.report:q} --store {params.store:q} 2>&1 | tee -i {log:q}"

@@ -28,7 +28,7 @@ rule ask_shard:
         store=teacher_store,
     shell:
         "python -m gmner rationales --settings {params.settings:q} --samples {input.samples:q} --out {output:q}"
-        " --shard {wildcards.shard} --store {params.store:q} 2>&1 | tee {log:q}"
+        " --shard {wildcards.shard} --store {params.store:q} 2>&1 | tee -i {log:q}"
 
 
 rule ask_teacher:
@@ -60,4 +60,4 @@ rule ask_teacher:
         store=teacher_store,
     shell:
         "python -m gmner rationales --settings {params.settings:q} --samples {input.samples:q} --out {output.table:q}"
-        " --report {output.report:q} --store {params.store:q} 2>&1 | tee {log:q}"
+        " --report {output.report:q} --store {params.store:q} 2>&1 | tee -i {log:q}"

@@ -26,4 +26,4 @@ rule write_report:
     params:
         **decided_by("report"),
     shell:
-        "python -m gmner report --settings {params.settings:q} --results results --out {output:q} 2>&1 | tee {log:q}"
+        "python -m gmner report --settings {params.settings:q} --results results --out {output:q} 2>&1 | tee -i {log:q}"

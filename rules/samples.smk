@@ -31,4 +31,4 @@ rule make_samples:
         sources=source_folders,
     shell:
         "python -m gmner samples --settings {params.settings:q} --dataset {wildcards.dataset:q} {params.sources:q}"
-        " --out {output.table:q} --report {output.report:q} 2>&1 | tee {log:q}"
+        " --out {output.table:q} --report {output.report:q} 2>&1 | tee -i {log:q}"

@@ -31,7 +31,7 @@ rule parse_predictions:
         **decided_by("predictions"),
     shell:
         "python -m gmner predictions --settings {params.settings:q} --samples {input.samples:q}"
-        " --outputs {input.outputs:q} --out {output:q} 2>&1 | tee {log:q}"
+        " --outputs {input.outputs:q} --out {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule score_predictions:
@@ -59,4 +59,4 @@ rule score_predictions:
         **decided_by("scores"),
     shell:
         "python -m gmner scores --settings {params.settings:q} --samples {input.samples:q}"
-        " --predictions {input.predictions:q} --out {output:q} 2>&1 | tee {log:q}"
+        " --predictions {input.predictions:q} --out {output:q} 2>&1 | tee -i {log:q}"

@@ -32,7 +32,7 @@ rule write_table:
         **decided_by("table"),
     shell:
         "python -m gmner table --name {wildcards.name} --settings {params.settings:q} --scores {input.scores:q}"
-        " --paper {input.paper:q} --out {output.csv:q} 2>&1 | tee {log:q}"
+        " --paper {input.paper:q} --out {output.csv:q} 2>&1 | tee -i {log:q}"
 
 
 rule draw_figure3:
@@ -54,4 +54,4 @@ rule draw_figure3:
         **decided_by("table"),
     shell:
         "python -m gmner table --name {wildcards.name} --settings {params.settings:q} --scores {input.scores:q}"
-        " --out {output.csv:q} 2>&1 | tee {log:q}"
+        " --out {output.csv:q} 2>&1 | tee -i {log:q}"

@@ -26,4 +26,4 @@ rule make_targets:
         rationales=rationales_or_none,
     shell:
         "python -m gmner targets --settings {params.settings:q} --samples {input.samples:q}"
-        " --rationales {params.rationales:q} --seed {wildcards.seed} --out {output:q} 2>&1 | tee {log:q}"
+        " --rationales {params.rationales:q} --seed {wildcards.seed} --out {output:q} 2>&1 | tee -i {log:q}"

@@ -30,7 +30,7 @@ rule train_adapter:
     priority: 10
     conda:
         "../envs/train.yaml"
-    threads: 8
+    threads: threads_of_run
     resources:
         mem_mb=32000,
         runtime=2880,
@@ -41,7 +41,9 @@ rule train_adapter:
         backbone=subpath(input.backbone, parent=True),
         folder=subpath(output.manifest, parent=True),
         work=work_of("train"),
+        threads=threads_told,
     shell:
-        "python -m gmner train --settings {params.settings:q} --samples {input.samples:q} --targets {input.targets:q}"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner train"
+        " --settings {params.settings:q} --samples {input.samples:q} --targets {input.targets:q}"
         " --backbone {params.backbone:q} --seed {wildcards.seed} --work-dir {params.work:q}"
-        " --out-dir {params.folder:q} 2>&1 | tee {log:q}"
+        " --out-dir {params.folder:q} 2>&1 | tee -i {log:q}"

@@ -160,3 +160,6 @@ class RunSettings(Settings):
     generate: GenerateSettings = GenerateSettings()
     api: ApiSettings = ApiSettings()
     score: ScoreSettings = ScoreSettings()
+    # Of the processor, for training and answers, however many cores there are: their number decides the last bits of
+    # sums. null: 1 with the tiny backbone, 8 with others.
+    threads: int | None = Field(None, ge=1, le=1024)
