@@ -11,6 +11,8 @@ TORCH_INDEX ?=
 TORCH_FLAGS := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 CORES ?= 1
 TEST_JOBS ?= 2
+# What `make identity` compares: a file of results, or `all`.
+IDENTITY ?= results/table1.csv
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # One thread a process: the tests run side by side.
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
@@ -19,7 +21,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLE
 BENCH_ENV := OMP_NUM_THREADS=$(shell nproc 2>/dev/null || echo 1) HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 BENCHMARKS := samples grbp collation training inference scorer dag scale teachers report
 
-.PHONY: table1 all test lint types format-check check dry-runs bench audit upgrade fuzz robustness backbone clean help
+.PHONY: table1 all test lint types format-check check dry-runs bench audit upgrade fuzz robustness identity backbone clean help
 
 table1: $(VENV)/.runtime ## Table 1 on the embedded demo data
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
@@ -63,6 +65,9 @@ fuzz: $(VENV)/.dev ## each reader fuzzed for ten minutes (fuzz/README.md)
 
 robustness: $(VENV)/.dev ## inject the faults of tests/robustness and write what came of them to docs/robustness.md
 	GMNER_WRITE_FAULTS=1 $(TEST_ENV) $(BIN)/python -m pytest tests/robustness
+
+identity: $(VENV)/.runtime ## two fresh clones, one core and two: are all bytes of results/table1.csv and before it the same?
+	$(BIN)/python tests/e2e/identity.py --target $(IDENTITY)
 
 check: lint types format-check dry-runs ## everything that needs no test run
 
