@@ -4,10 +4,12 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from gmner.errors import GmnerError
+from gmner.machine import close_output, explain, fault_of, names_a_path, say, stoppable
 
 # command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
 COMMANDS = {
@@ -43,23 +45,47 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 1 after an error the user can mend, or 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one command; return 0, 1 after an error the user can mend, 128 and its number after a signal."""
+    with stoppable():
+        try:
+            status = _run(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+            return status
+        except GmnerError as error:
+            say(f"error: {_with_remedy(error)}")
+            return 1
+        except BrokenPipeError:
+            close_output()
+            return 1
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "number", signal.SIGINT)
+            say("interrupted; run the same command again to go on")
+            return 128 + int(number)
+        except Exception as error:
+            line = explain(error)
+            if line is None:
+                raise  # a fault of ours: its traceback is wanted
+            logging.getLogger(__name__).debug("this error:", exc_info=True)
+            say(f"error: {line}")
+            close_output()
+            return 1
+
+
+def _run(arguments: list[str]) -> int:
     command = next((word for word in arguments if not word.startswith("-")), None)
     parsed = build_parser(command).parse_args(arguments)
     logging.basicConfig(
         level=os.environ.get("GMNER_LOG", "INFO"), format="%(levelname)s %(message)s", stream=sys.stderr
     )
-    try:
-        return int(_module_of(parsed.command).run(parsed) or 0)
-    except GmnerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+    return int(_module_of(parsed.command).run(parsed) or 0)
+
+
+def _with_remedy(error: GmnerError) -> str:
+    """Return an error's text; where the machine is behind it, what is wrong there and what to do about it."""
+    fault = fault_of(error.__cause__)
+    if fault is None:
+        return str(error)
+    return fault if names_a_path(error.__cause__) else f"{error} ({fault})"
 
 
 def _module_of(command: str):  # type: ignore[no-untyped-def]

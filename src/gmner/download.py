@@ -1,5 +1,6 @@
 """Getting a source into its folder: from its address or a mirror, checked, its manifest written last."""
 
+import contextlib
 import hashlib
 import logging
 import shutil
@@ -13,6 +14,7 @@ from gmner.archives import Limits, unpack, wanted_path
 from gmner.config.sources import Source
 from gmner.errors import DataError, MissingInputError
 from gmner.files import read_json, sha256_of_file, write_json
+from gmner.locks import held
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +29,16 @@ def download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
     A complete folder is left as it is. What was fetched before an interruption is used. Raises
     MissingInputError where something cannot be had and DataError where it is not what it should be.
     """
-    done = _complete(source, out_dir)
-    if done is not None:
-        log.info("%s: complete in %s, nothing to do", name, out_dir)
-        return done
     try:
-        return _download(name, source, out_dir)
+        with held(out_dir) if _complete(source, out_dir) is None else contextlib.nullcontext():
+            done = _complete(source, out_dir)  # perhaps by the one that held it
+            if done is not None:
+                log.info("%s: complete in %s, nothing to do", name, out_dir)
+                return done
+            try:
+                return _download(name, source, out_dir)
+            finally:
+                shutil.rmtree(out_dir / _INCOMING, ignore_errors=True)
     except OSError as error:
         raise DataError(f"{name}: cannot be put into {out_dir} ({error}); mend that and run again") from error
 

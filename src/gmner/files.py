@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gmner.machine import name_path
+
 CHUNK_BYTES = 1 << 20
 
 
@@ -20,18 +22,31 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     the disk first, so that a crash leaves either the old file or the new one.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
+    with _named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
+        with _named(target, temporary):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(target: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let what the system refuses name the file that was to be written: it says the temporary one's name, or none."""
+    try:
+        yield
+    except OSError as error:
+        if temporary is None or error.filename in (None, str(temporary)):
+            name_path(error, target)
+        raise
 
 
 def _umask() -> int:

@@ -18,11 +18,11 @@ from gmner.errors import GmnerError
 
 PACKAGE = "gmner"
 ROOT = Path(__file__).resolve().parent
-# The door, the words of errors and the progress shown change no result; the version number stands in the package's
-# __init__. Settings models do so only by the values they hold, and these are parameters of the rules, defaults
-# included.
+# The door, the words of errors, the machine's faults and the progress shown change no result; the version number
+# stands in the package's __init__. Settings models do so only by the values they hold, and these are parameters of the
+# rules, defaults included.
 LEFT_OUT = frozenset(
-    {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("cli", "__main__", "commands", "errors", "progress"))}
+    {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("cli", "__main__", "commands", "errors", "machine", "progress"))}
 )
 LEFT_OUT_PACKAGES = (f"{PACKAGE}.config",)
 FILES_NAME = "FINGERPRINT_FILES"

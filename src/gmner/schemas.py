@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from gmner.errors import DataError
 from gmner.files import atomic_path
+from gmner.machine import name_path
 from gmner.records import Entity, Sample
 
 # What pyarrow raises for values of another type, too large numbers and texts that are no Unicode (half a pair).
@@ -189,7 +190,7 @@ def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | Non
     try:
         table = pq.read_table(path, columns=list(columns) if columns else None)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet table ({error}); delete it and rerun its stage") from error
+        raise _unreadable(path, error) from error
     expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     _check_schema(table.schema, expected, path)
     _check_no_nulls(table, expected, path)
@@ -340,7 +341,14 @@ def iterate_rows(path: Path | str, schema: pa.Schema, batch_size: int = 1024) ->
             _check_no_nulls(pa.Table.from_batches([batch]), schema, path)
             yield from batch.to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet table ({error}); delete it and rerun its stage") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path | str, error: Exception) -> DataError:
+    if isinstance(error, OSError) and error.errno is not None:  # not the table's fault: it need not be deleted
+        name_path(error, path)
+        return DataError(f"{path}: cannot be read ({error.strerror}); mend that and run again")
+    return DataError(f"{path}: not a readable parquet table ({error}); delete it and rerun its stage")
 
 
 def iterate_samples(path: Path | str, split: str | None = None) -> Iterator[Sample]:

@@ -1,11 +1,13 @@
 """A backbone's folder: what must be in it, and how it becomes complete."""
 
+import filecmp
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from gmner.errors import DataError, MissingInputError
+from gmner.locks import held
 from gmner.run_folder import write_manifest
 
 
@@ -23,7 +25,8 @@ def check_backbone(folder: Path) -> None:
 def finish_backbone(partial: Path, out_dir: Path, about: dict[str, Any]) -> None:
     """Move a gathered folder to `out_dir`, replacing the backbone that is there, and write its manifest last.
 
-    Raises DataError where `out_dir` holds something else.
+    One with the same files is left alone, for others may be reading it. Raises DataError where `out_dir` holds
+    something else.
     """
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / "config.json").exists():
         raise DataError(
@@ -31,11 +34,23 @@ def finish_backbone(partial: Path, out_dir: Path, about: dict[str, Any]) -> None
         )
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     (partial / "manifest.json").unlink(missing_ok=True)
-    if out_dir.exists():
-        shutil.rmtree(out_dir)
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial.replace(out_dir)
+    if same_files(partial, out_dir):
+        shutil.rmtree(partial)
+    else:
+        if out_dir.exists():
+            shutil.rmtree(out_dir)
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(out_dir)
     write_manifest(out_dir, about)
+
+
+def same_files(first: Path, second: Path) -> bool:
+    """Say whether two folders hold the same files with the same bytes, manifests aside."""
+    names = [
+        {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} - {Path("manifest.json")}
+        for folder in (first, second)
+    ]
+    return names[0] == names[1] and all(filecmp.cmp(first / name, second / name, shallow=False) for name in names[0])
 
 
 def copy_backbone(source: Path, out_dir: Path, about: dict[str, Any], hint: str) -> None:
@@ -47,11 +62,17 @@ def copy_backbone(source: Path, out_dir: Path, about: dict[str, Any], hint: str)
         raise MissingInputError(f"backbone: {source} has no config.json, so it is not a model's folder; {hint}")
     check_backbone(source)
     partial = out_dir.parent / f".{out_dir.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, copy_function=shutil.copyfile)
-    told = source / "manifest.json"
-    known = {"source": json.loads(told.read_text(encoding="utf-8"))} if told.exists() else {}
-    finish_backbone(partial, out_dir, {**known, **about})
+    with held(out_dir):
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            shutil.copytree(source, partial, copy_function=shutil.copyfile)
+            told = source / "manifest.json"
+            known = {"source": json.loads(told.read_text(encoding="utf-8"))} if told.exists() else {}
+            finish_backbone(partial, out_dir, {**known, **about})
+        except shutil.Error as error:  # a list of what could not be copied
+            raise DataError(f"{out_dir}: {error.args[0][0][2]}; mend that and run again") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _weights_of(folder: Path) -> set[str]:

@@ -1,5 +1,6 @@
 """Backbones of the Hugging Face hub: one pinned revision, fetched once into a folder that works offline."""
 
+import fnmatch
 import logging
 import shutil
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from gmner.backbones.folder import check_backbone, finish_backbone
 from gmner.errors import DataError, MissingInputError
 from gmner.files import sha256_of_file
+from gmner.locks import held
+from gmner.run_folder import write_manifest
 
 log = logging.getLogger(__name__)
 
@@ -23,26 +26,33 @@ def fetch_hub(model_id: str, revision: str, mirror: str | None, out_dir: Path) -
     `out_dir`, checked (sizes and digests the hub knows, every shard of the weights) and moved there at once.
     Raises MissingInputError where the model cannot be reached and DataError where a file is not what it must be.
     """
+    about = {"kind": "hub", "id": model_id, "revision": revision}
     partial = out_dir.parent / f".{out_dir.name}.partial-{revision[:12]}"
-    if mirror and not _is_url(mirror):
-        _copy_folder(Path(mirror), partial)
-    else:
-        _download(model_id, revision, mirror, partial)
-    check_backbone(partial)
-    finish_backbone(partial, out_dir, {"kind": "hub", "id": model_id, "revision": revision})
+    with held(out_dir):
+        if mirror and not _is_url(mirror):
+            _copy_folder(Path(mirror), partial)
+        elif _download(model_id, revision, mirror, partial, out_dir):
+            write_manifest(out_dir, about)
+            return
+        check_backbone(partial)
+        finish_backbone(partial, out_dir, about)
 
 
 def _is_url(mirror: str) -> bool:
     return mirror.startswith(("http://", "https://"))
 
 
-def _download(model_id: str, revision: str, endpoint: str | None, partial: Path) -> None:
+def _download(model_id: str, revision: str, endpoint: str | None, partial: Path, out_dir: Path) -> bool:
+    """Fetch into `partial`; or return True, where `out_dir` has all files already: another run fetched them."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     log.info("backbone: fetching %s at %s into %s", model_id, revision, partial)
     try:
         known = HfApi(endpoint=endpoint).model_info(model_id, revision=revision, files_metadata=True)
+        if known.sha == revision and _is_whole(out_dir, known.siblings or []):
+            log.info("backbone: %s at %s is in %s already", model_id, revision, out_dir)
+            return True
         snapshot_download(
             model_id,
             revision=revision,
@@ -64,6 +74,26 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path)
     if known.sha != revision:
         raise DataError(f"backbone {model_id}: asked for revision {revision}, the hub gave {known.sha}")
     _check_digests(partial, known.siblings or [])
+    return False
+
+
+def _fits(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def _is_whole(folder: Path, files: list[Any]) -> bool:
+    """Say whether every wanted file of a model is in a folder, with the size and the digest that the hub knows."""
+    by_name = {file.rfilename: file for file in files}
+    names = [name for name in by_name if _fits(name, WANTED) and not _fits(name, UNWANTED)]
+    if not names or not all((folder / name).is_file() for name in names):
+        return False
+    for name in names:
+        size, lfs = by_name[name].size, by_name[name].lfs
+        if size is None or (folder / name).stat().st_size != size:
+            return False
+        if lfs and sha256_of_file(folder / name) != lfs.sha256:
+            return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

@@ -102,6 +102,8 @@ def _own_pictures(settings: FolderDataset, drafts: Sequence[Draft]) -> list[Path
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
+    except PermissionError:
+        raise
     except OSError:  # a name too long for the file system
         return False
 

@@ -1,6 +1,7 @@
 """Asking one question at a time, many of them together: durable, within the budget, at the server's pace."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import signal
@@ -276,7 +277,12 @@ def run_until_done(main: Coroutine[Any, Any, int], stop: Callable[[BaseException
                 break
         return await task
 
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return asyncio.run(guarded())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        with contextlib.suppress(ValueError):  # a closed loop leaves the system's own handlers, which clean nothing up
+            for number, handler in kept.items():
+                signal.signal(number, handler)

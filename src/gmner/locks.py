@@ -1,0 +1,37 @@
+"""Holding a folder alone, so that two workflows can share it: the second waits and finds what the first has made."""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold `folder`, which need not exist, alone; wait for another process that holds it.
+
+    By a lock on the file `.<name>.lock` beside it, which the system gives back however a process ends, and which is
+    removed when it is not needed any more.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.parent / f".{folder.name}.lock"
+    with contextlib.ExitStack() as stack:
+        while True:
+            file = stack.enter_context(path.open("a+b"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("%s: another process is at it; waiting until it has ended", folder)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    break  # else it was removed by the one that held it, and a third may hold its successor
+            stack.pop_all().close()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
