@@ -93,9 +93,10 @@ def main() -> int:
     told: dict[str, Any] = {"target": args.target, "runs": []}
     found = []
     try:
-        for number, (name, cores) in enumerate(FOLDERS):
-            folder = place / str(number) / name
+        folders = [place / str(number) / name for number, (name, _) in enumerate(FOLDERS)]
+        for folder in folders:
             clone(REPO, folder)
+        for folder, (name, cores) in zip(folders, FOLDERS, strict=True):
             seconds = run(folder, cores, [*words, "--", args.target])
             found.append(digests(folder))
             told["runs"].append({"folder": name, "cores": cores, "seconds": round(seconds), "files": len(found[-1])})
