@@ -1,11 +1,6 @@
-"""`python -m gmner`; the same as the command `gmner`, and what the workflow's jobs are."""
+"""`python -m gmner`: the same program as the `gmner` command."""
 
-import sys
-
-from gmner.session import as_job
+from gmner.cli import main
 
 if __name__ == "__main__":
-    with as_job() as wanted:
-        from gmner.cli import main
-
-        sys.exit(main() if wanted else "the run that started this job is gone; nothing was done")
+    raise SystemExit(main())
