@@ -27,7 +27,6 @@ from gmner.teachers.teaching import Outcome, Teaching, resolve
 LOGGER = logging.getLogger(__name__)
 _KEY_LETTERS = 48  # providers allow 64 letters for a question's id, and a tag may stand before it
 _ANSWERS_AT_ONCE = 256
-_LISTED_LATE_S = 600.0
 
 
 class BatchAsker:
@@ -151,8 +150,8 @@ class BatchAsker:
             if batch.batch_id is not None:
                 continue
             found = await self._find(batch)
-            if found is None and time.time() - batch.planned_at < _LISTED_LATE_S:
-                await asyncio.sleep(self._poll_s)  # a provider's list may lag behind
+            if found is None:  # a provider's list may lag behind; how long ago it was no clock says for certain
+                await asyncio.sleep(self._poll_s)
                 found = await self._find(batch)
             if found is None:
                 LOGGER.info("a batch of %d questions was planned and never submitted", len(batch.keys))

@@ -72,7 +72,10 @@ def failure_of_status(
 
 
 def wait_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `Retry-After` (seconds, or a date) or `retry-after-ms` asks to wait."""
+    """Return the seconds that `Retry-After` (seconds, or a date) or `retry-after-ms` asks to wait.
+
+    A date is counted from the server's own `Date`, where it says one: this machine's clock may be days off.
+    """
     try:
         if milliseconds := headers.get("retry-after-ms"):
             return max(0.0, float(milliseconds) / 1000)
@@ -80,6 +83,7 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
             return None
         if value.strip().replace(".", "", 1).isdigit():
             return float(value)
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        now = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else time.time()
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, TypeError):
         return None

@@ -16,6 +16,7 @@ from gmner.teachers.failures import Secret, failure_of_status
 from gmner.teachers.protocol import Answer, BatchFailure, BatchState, Message, PassingError, Request, Usage, body_of
 
 MARK = "gmner"  # the batch's metadata key that carries our tag
+_CLOCKS_DIFFER_S = 2 * 86_400.0  # this machine's may be days off
 
 
 class OpenAIProvider:
@@ -75,7 +76,7 @@ class OpenAIProvider:
             for batch in page.data:
                 if (batch.metadata or {}).get(MARK) == tag:
                     return str(batch.id)
-            if not page.data or not page.has_more or page.data[-1].created_at < planned_at - 3600:
+            if not page.data or not page.has_more or page.data[-1].created_at < planned_at - _CLOCKS_DIFFER_S:
                 return None
             after = page.data[-1].id
 
