@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from gmner.boxes import Boxes, as_boxes
 from gmner.config.run import GrbpSettings
@@ -159,6 +158,8 @@ def _rounded(boxes: Boxes, limits: Boxes) -> Boxes:
 
 def _noise(keys: Keys, attempt: int, draws: int = _DRAWS) -> NDArray[np.float64]:
     """Return the numbers of `gaussian_noise`, (draws, N)."""
+    from scipy.special import ndtri  # a third of a second to import: only where boxes are perturbed
+
     counters = np.arange(attempt * draws + 1, (attempt + 1) * draws + 1, dtype=np.uint64)
     bits = _mix(keys + (counters * _GOLDEN)[:, None])
     # The middle of one of 2^53 equal parts of (0, 1): never 0 or 1, where the inverse is infinite.
