@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from gmner.errors import GmnerError
-from gmner.machine import close_output, explain, fault_of, names_a_path, say, stoppable
+from gmner.machine import close_errors, close_output, explain, fault_of, names_a_path, say, stoppable
 
 # command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
 COMMANDS = {
@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             logging.getLogger(__name__).debug("this error:", exc_info=True)
             say(f"error: {line}")
             close_output()
+            close_errors()
             return 1
 
 

@@ -45,6 +45,8 @@ _SAID = (
     ),
     (re.compile(r"can't start new thread|Resource temporarily unavailable"), errno.EAGAIN),
 )
+# Errors of compiled libraries that are none of Python's own kinds; the libraries need not be there.
+_COMPILED = frozenset({"ArrowException", "SafetensorError"})
 
 
 def explain(error: BaseException | None) -> str | None:
@@ -91,7 +93,7 @@ def _number(error: BaseException) -> int | None:
         return errno.ENOMEM
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _FAULTS else None
-    if isinstance(error, OSError | RuntimeError | ImportError) or type(error).__name__ == "SafetensorError":
+    if isinstance(error, OSError | RuntimeError | ImportError) or type(error).__name__ in _COMPILED:
         text = str(error)
         return next((number for pattern, number in _SAID if pattern.search(text)), None)
     return None
@@ -141,5 +143,16 @@ def say(line: str) -> None:
 
 def close_output() -> None:
     """Let nothing more go to a standard output that cannot take it: Python would try once more at its end."""
+    _to_nowhere(sys.stdout)
+
+
+def close_errors() -> None:
+    """Let nothing follow the last line: without memory, what libraries do at Python's end fails too, and says so."""
+    stream = sys.stderr
+    if stream is sys.__stderr__:
+        _to_nowhere(stream)
+
+
+def _to_nowhere(stream: Any) -> None:
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -206,6 +206,8 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 def _table_of_rows(rows: list[Mapping[str, Any]], schema: pa.Schema, path: Path | str) -> pa.Table:
     try:
         return pa.Table.from_pylist(rows, schema=schema)
+    except MemoryError:  # Arrow's own is one of its other errors too
+        raise
     except _UNFIT as error:
         for number, row in enumerate(rows):
             try:
@@ -308,6 +310,8 @@ def write_samples(path: Path | str, samples: Sequence[Sample], metadata: Mapping
     """Write a table of samples; errors as of `write_table`."""
     try:
         table: pa.Table | Iterable[Mapping[str, Any]] = samples_to_table(samples)
+    except MemoryError:
+        raise
     except _UNFIT:  # row by row, which names the row
         table = map(sample_to_row, samples)
     write_table(path, table, SAMPLES, metadata)

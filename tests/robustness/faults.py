@@ -3,13 +3,18 @@
 import re
 from dataclasses import dataclass, field
 
-AREAS = ("pictures", "text", "annotations", "archives", "configuration", "answers", "names and paths")
-HEAD = """# What happens to bad input
+AREAS = ("pictures", "text", "annotations", "archives", "configuration", "answers", "names and paths", "machine")
+HEAD = """# What happens to bad input, and on a machine that refuses
 
 Written by the tests that inject these faults (`make robustness`); each of them fails where its row is not in this
 table. An error is one message and exit status 1, never a traceback; it names the file and, where there is one, the
 line or row. Nothing is left out without being counted.
 """
+ABOUT = {
+    "machine": "Each command was given each fault. After it the former results are the old bytes, or nothing is there: no\n"
+    "temporary file, no manifest over half a folder; and the same command, run again on a sound machine, writes what it\n"
+    "writes without a fault. `GMNER_LOG=DEBUG` shows where such an error came from.\n"
+}
 
 
 @dataclass
@@ -40,7 +45,8 @@ class Faults:
         for area in AREAS:
             rows = sorted((given, result) for place, given, result in self.rows if place == area)
             if rows:
-                lines += [f"## {area.capitalize()}", "", "| input | result |", "|---|---|"]
+                lines += [f"## {area.capitalize()}", "", *([ABOUT[area]] if area in ABOUT else [])]
+                lines += [f"| {'fault' if area == 'machine' else 'input'} | result |", "|---|---|"]
                 lines += [*(_row(given, result) for given, result in rows), ""]
         return "\n".join(lines).rstrip() + "\n"
 

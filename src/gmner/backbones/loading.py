@@ -64,6 +64,8 @@ def load_backbone(
     place = Path(folder)
     if not (place / "config.json").exists():
         raise DataError(f"{place}: no config.json; expected a backbone's folder: run the backbone stage again")
+    for weights in place.glob("*.safetensors"):
+        weights.open("rb").close()  # the library calls one that may not be read missing
     chosen, fused = attention_of(attention, device, dtype), uses_liger(liger, device)
     four_bits = quantization_config(quantization, dtype)
     # Weights go to a GPU as they are read; those in 4 bits cannot be moved afterwards.

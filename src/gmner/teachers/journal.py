@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gmner.errors import GmnerError
+from gmner.machine import name_path
 
 LOGGER = logging.getLogger(__name__)
 SUFFIX = ".shard"
@@ -49,8 +50,10 @@ class ShardWriter:
             stream.write(b"".join(lines))
             stream.flush()
             os.fsync(stream.fileno())
-        except OSError:  # a full disk may have torn the last line: what comes next goes to another shard
-            self.close()
+        except OSError as error:  # a full disk may have torn the last line: what comes next goes to another shard
+            name_path(error, self._folder)
+            with contextlib.suppress(OSError):  # it tries once more to write
+                self.close()
             raise
         places = []
         for line in lines:

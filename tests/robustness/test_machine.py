@@ -1,0 +1,191 @@
+"""Disk full, read-only, permission denied, limits, signals: one clear line, and nothing half-written looks whole."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults import Faults
+from pipeline import Ran
+from refusals import denied, full, read_only, short_files, signalled, small_disk, unreadable, with_memory
+from stages import LIGHT, Demo, digests
+
+AREA = "machine"
+
+
+@pytest.fixture(scope="module")
+def everybodys() -> Iterator[Path]:
+    """A folder that every user may look into; pytest's own are for this one alone."""
+    place = Path(tempfile.mkdtemp(prefix="gmner-test-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def demo(repo: Path, everybodys: Path) -> Demo:
+    made = Demo(everybodys / "demo", repo)
+    made.make("download", "samples", "backbone", "rationales", "targets")
+    made.answer()
+    made.make(*LIGHT[5:])
+    return made
+
+
+def check(ran: Ran, place: Path, before: dict[str, str], demo: Demo, name: str) -> str:
+    """Check that a command failed with one line, and left only what was there or what is whole; return the line."""
+    assert ran.code == 1 and ran.err.count("error: ") == 1, ran.err
+    line = ran.error
+    assert "\n" not in line, line
+    left_whole(place, before, demo, name)
+    return line
+
+
+def left_whole(place: Path, before: dict[str, str], demo: Demo, name: str) -> None:
+    """Check that each file below `place` is the old one or whole, and that what is written last is not new."""
+    after = {path: digest for path, digest in digests(place).items() if path != "ballast"}
+    whole = demo.digests[name]
+    for path, digest in after.items():
+        if path.startswith("images/") or path.endswith((".shard", "/lock")):
+            continue  # pictures count when the table says so, a shard's lines one by one; a lock is an empty file
+        assert digest == before.get(path) or digest == whole.get(path), f"{path} is neither the old one nor whole"
+    last = [path for path in whole if path.endswith(("manifest.json", "samples.parquet", "answers.parquet"))]
+    assert not [path for path in last if path in after and path not in before]
+
+
+def completes(place: Path, demo: Demo, name: str) -> None:
+    """Check that the same command, run again, writes what it writes on a sound machine."""
+    ran = demo.stage(name).run(place)
+    assert ran.code == 0, ran.err
+    found = digests(place)
+    # That table names the pictures' folder, and so do checkpoints.
+    vary = ("samples.parquet", "work-")
+    wanted = {path: digest for path, digest in demo.digests[name].items() if not path.startswith(vary)}
+    assert {path: found.get(path) for path in wanted} == wanted
+    assert not [path for path in found.keys() - wanted.keys() if Path(path).name.startswith(".")]
+
+
+def noted(faults: Faults, fault: str, name: str, line: str) -> None:
+    """Add a row to docs/robustness.md."""
+    faults.error(AREA, f"{fault}: {NAMES.get(name, f'`gmner {name}`')}", line)
+
+
+NAMES = {"figure": "`gmner table --name figure3`", "import": "`gmner teacher import`",
+         "export": "`gmner teacher export`"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_full_disk(name: str, demo: Demo, tmp_path: Path, faults: Faults) -> None:
+    place = tmp_path / "disk"
+    with small_disk(place, 48):
+        with full(place):
+            line = check(demo.stage(name).run(place), place, {}, demo, name)
+        assert "the disk is full; make room" in line or "has 0 left; make room" in line
+        completes(place, demo, name)
+    noted(faults, "disk full", name, line)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_read_only_file_system_keeps_the_former_results(
+    name: str, demo: Demo, tmp_path: Path, faults: Faults
+) -> None:
+    place = tmp_path / "disk"
+    with small_disk(place, 48):
+        former = name != "download"  # a download that is complete writes nothing
+        if former:
+            completes(place, demo, name)
+        before = digests(place)
+        with read_only(place):
+            line = check(demo.stage(name).run(place), place, before, demo, name)
+            assert digests(place) == before
+        assert "read-only" in line
+        completes(place, demo, name)
+    noted(faults, "read-only", name, line)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_no_permission_to_write(name: str, demo: Demo, everybodys: Path, faults: Faults) -> None:
+    place = everybodys / name
+    place.mkdir(mode=0o755)
+    if name != "download":
+        completes(place, demo, name)
+    before = digests(place)
+    with denied(place):
+        ran = demo.stage(name).run(place)
+    line = check(ran, place, before, demo, name)
+    assert digests(place) == before and "permission denied" in line.lower()
+    completes(place, demo, name)
+    noted(faults, "no permission to write", name, line)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_limit_on_a_files_size(name: str, demo: Demo, tmp_path: Path, faults: Faults) -> None:
+    """What `ulimit -f` refuses, as any user can try it."""
+    with short_files():
+        ran = demo.stage(name).run(tmp_path)
+    line = check(ran, tmp_path, {}, demo, name)
+    assert "larger than this process may write" in line
+    completes(tmp_path, demo, name)
+    if name == "samples":
+        noted(faults, "a limit on a file's size", name, line)
+
+
+READ = {"targets": "rationales.parquet", "predictions": "outputs.parquet", "scores": "predictions.parquet",
+        "table": "scores.json", "export": "samples.parquet"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_no_permission_to_read(name: str, demo: Demo, tmp_path: Path, everybodys: Path, faults: Faults) -> None:
+    place = everybodys / f"{name}-unread"
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+    with unreadable(demo.result(READ[name])):
+        line = check(demo.stage(name).run(place), place, {}, demo, name)
+    assert "permission denied" in line and READ[name] in line and "delete" not in line
+    completes(place, demo, name)
+    noted(faults, f"no permission to read `{READ[name]}`", name, line)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_signal_before_a_file_has_its_name(
+    name: str, number: signal.Signals, demo: Demo, tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = signal.getsignal(number)
+    with signalled(monkeypatch, number):
+        ran = demo.stage(name).run(tmp_path)
+    assert ran.code == 128 + number and ran.err == "interrupted; run the same command again to go on\n"
+    assert signal.getsignal(number) == handler
+    left_whole(tmp_path, {}, demo, name)
+    completes(tmp_path, demo, name)
+    keys = {signal.SIGINT: "Ctrl-C (SIGINT)", signal.SIGTERM: "SIGTERM"}
+    result = f"`{ran.err.strip()}`, exit status {ran.code}; nothing half-written is left"
+    faults.add(AREA, f"{keys[number]} while a file is written: every command", result)
+
+
+@pytest.mark.parametrize("name", ["samples", "scores"])
+def test_too_little_memory(name: str, demo: Demo, tmp_path: Path, faults: Faults) -> None:
+    stage = demo.stage(name)
+    done = with_memory(8, f"gmner.commands.{name}", *stage.words_in(tmp_path))
+    assert done.returncode == 1 and done.stderr.count("error: not enough memory") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    left_whole(tmp_path, {}, demo, name)
+    completes(tmp_path, demo, name)
+    result = "error: `not enough memory (what was asked for); close other programs, give the job more memory, …`"
+    faults.add(AREA, "too little memory (`ulimit -v`): `gmner samples`, `gmner scores`, `gmner train`", result)
+
+
+def test_standard_output_that_takes_nothing(demo: Demo, faults: Faults) -> None:
+    gold, found = demo.result("samples.parquet"), demo.result("predictions.parquet")
+    words = [sys.executable, "-m", "gmner", "score", str(gold), str(found), "--json"]
+    with Path("/dev/full").open("w") as sink:
+        done = subprocess.run(words, stdout=sink, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("error: the disk is full; make room"), done.stderr
+    assert done.stderr.count("\n") == 1
+    faults.error(AREA, "disk full: `gmner score … > file`", done.stderr.removeprefix("error: ").strip())
+    words = ["bash", "-c", 'set -o pipefail; "$@" | true', "bash", *words]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and not done.stderr
