@@ -4,7 +4,9 @@ import re
 import shlex
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
+from gmner import session
 from gmner.config import load_config
 from gmner.errors import GmnerError
 from gmner.plan import Job, Plan, compact
@@ -43,7 +45,9 @@ def prepare_environment():
     os.environ.update(PATH=os.pathsep.join([first, *(folder for folder in folders if folder != first)]))
     # In front of each command: Snakemake takes PYTHONPATH out of the environment of jobs that use conda.
     package = shlex.quote(str(Path(workflow.basedir) / "src"))
-    shell.prefix(f"set -euo pipefail; export PYTHONPATH={package} PYTHONUNBUFFERED=1; ")
+    shell.prefix(
+        f"set -euo pipefail; export PYTHONPATH={package} PYTHONUNBUFFERED=1 {session.SHELL_VARIABLE}=$$; "
+    )
 
 
 def keep_records_with_results():
@@ -61,6 +65,20 @@ def keep_records_with_results():
         if not here.exists():
             here.unlink(missing_ok=True)
             here.symlink_to(Path("..", "results", "provenance", part))
+
+
+def begin_session():
+    """Make good what killed runs left here, and let this one's jobs know whose they are; see gmner/session.py."""
+    os.environ[session.OWNER_VARIABLE] = session.owner_of_jobs()
+    if not workflow.is_main_process:
+        if workflow.remote_exec:
+            os.environ.pop(session.JOBS_VARIABLE, None)
+        return None
+    temporary = [Path(workflow.snakemake_tmp_dir), Path(workflow.sourcecache.runtime_cache_path)]
+    begun = session.begin(logger.warning, unlock="--unlock" in sys.argv, temporary=temporary)
+    if begun is not None:
+        os.environ[session.JOBS_VARIABLE] = str(begun.jobs)
+    return begun
 
 
 def kept(path):
@@ -255,3 +273,14 @@ except GmnerError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
 prepare_environment()
 keep_records_with_results()
+SESSION = begin_session()
+
+
+onstart:
+    if SESSION is not None and not workflow.local_exec:
+        SESSION.hands_out_jobs()
+
+
+onerror:
+    if SESSION is not None:
+        SESSION.failed()

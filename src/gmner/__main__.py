@@ -1,6 +1,11 @@
-"""`python -m gmner`: the same program as the `gmner` command."""
+"""`python -m gmner`; the same as the command `gmner`, and what the workflow's jobs are."""
 
-from gmner.cli import main
+import sys
+
+from gmner.session import as_job
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with as_job() as wanted:
+        from gmner.cli import main
+
+        sys.exit(main() if wanted else "the run that started this job is gone; nothing was done")

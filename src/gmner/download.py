@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 # Both lie in the source's own folder, so that the last step is a rename and a broken transfer can go on.
 _PARTIAL, _INCOMING = ".partial", ".incoming"
+# The same as the manifest. Snakemake removes the manifest of a job that was killed behind its last step; what was
+# fetched is complete all the same.
+_KEPT_MANIFEST = ".manifest.json"
 
 
 def download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
@@ -32,6 +35,9 @@ def download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
     try:
         with held(out_dir) if _complete(source, out_dir) is None else contextlib.nullcontext():
             done = _complete(source, out_dir)  # perhaps by the one that held it
+            if done is None and (done := _complete(source, out_dir, _KEPT_MANIFEST)) is not None:
+                shutil.rmtree(out_dir / _PARTIAL, ignore_errors=True)
+                write_json(out_dir / MANIFEST, done)
             if done is not None:
                 log.info("%s: complete in %s, nothing to do", name, out_dir)
                 return done
@@ -67,7 +73,9 @@ def _download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
         "tree_sha256": digest,
         "files": files,
     }
+    (out_dir / _KEPT_MANIFEST).unlink(missing_ok=True)
     _move_in(incoming, out_dir)
+    write_json(out_dir / _KEPT_MANIFEST, manifest)
     shutil.rmtree(partial, ignore_errors=True)
     write_json(out_dir / MANIFEST, manifest)
     log.info("%s: %d files in %s", name, len(files), out_dir)
@@ -82,9 +90,9 @@ def tree_digest(files: list[dict[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def _complete(source: Source, out_dir: Path) -> dict[str, Any] | None:
+def _complete(source: Source, out_dir: Path, name: str = MANIFEST) -> dict[str, Any] | None:
     try:
-        manifest: dict[str, Any] = read_json(out_dir / MANIFEST)
+        manifest: dict[str, Any] = read_json(out_dir / name)
         same = manifest["url"] == source.url and manifest["keep"] == list(source.keep)
         same = same and source.tree_sha256 in (None, manifest["tree_sha256"])
         whole = all((out_dir / entry["path"]).stat().st_size == entry["bytes"] for entry in manifest["files"])

@@ -34,13 +34,16 @@ def finish_backbone(partial: Path, out_dir: Path, about: dict[str, Any]) -> None
         )
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     (partial / "manifest.json").unlink(missing_ok=True)
+    old = out_dir.parent / f".{out_dir.name}.old"
+    shutil.rmtree(old, ignore_errors=True)
     if same_files(partial, out_dir):
         shutil.rmtree(partial)
     else:
-        if out_dir.exists():
-            shutil.rmtree(out_dir)
         out_dir.parent.mkdir(parents=True, exist_ok=True)
+        if out_dir.exists():
+            out_dir.replace(old)  # at once: half of a folder would be none that may be replaced
         partial.replace(out_dir)
+        shutil.rmtree(old, ignore_errors=True)
     write_manifest(out_dir, about)
 
 

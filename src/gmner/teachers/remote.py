@@ -106,6 +106,7 @@ def asked(
                 LOGGER.info("%s: %s", name, line)
             if plan.unanswered:
                 _ask(teacher, teaching, samples, store, ledger, plan, name)
+            store.compact()  # a run that was killed behind its last answer did not come to it
             yield store
         finally:
             ledger.close()

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from gmner.errors import DataError, GmnerError
 from gmner.files import atomic_path, sha256_of_json
+from gmner.leftovers import remove_half_written
 from gmner.teachers.journal import (
     Place,
     ShardWriter,
@@ -232,9 +233,12 @@ def read_unlocked(folder: Path, read: Callable[[AnswerStore], Result]) -> Result
     raise GmnerError(f"{folder}: the store is being compacted again and again; wait until its run has ended")
 
 
-def lock_of(folder: Path) -> Any:
-    """Return the context manager that holds a store's folder alone."""
-    return locked(folder / "lock")
+@contextlib.contextmanager
+def lock_of(folder: Path) -> Iterator[None]:
+    """Hold a store's folder alone; what a killed owner left half-written in it is removed."""
+    with locked(folder / "lock"):
+        remove_half_written(folder, without=("parts",))  # these have locks of their own
+        yield
 
 
 def _row_of(stored: StoredAnswer) -> dict[str, Any]:
