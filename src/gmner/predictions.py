@@ -1,5 +1,6 @@
 """The stage `predictions`: from raw outputs to entities, with their boxes in pixels of the original images."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -87,12 +88,16 @@ def predict_sample(
     if output["finish_reason"] == "length":
         problems.append({"code": "truncated", "detail": f"after {output['output_tokens']} tokens"})
     entities = []
+    width, height = frame.coordinate_size(sample.size_wh)
+    # All at once: an answer may have tens of thousands of records.
+    flat = [box for record in parsed.records for box in record.boxes]
+    original = iter(frame.to_original(flat, sample.size_wh).tolist() if flat else ())
     for record in parsed.records:
         if record.type and record.type not in types:
             problems.append({"code": "unknown_type", "detail": f"{record.mention}|{record.type}"[:80]})
-        if _leaves_image(record, frame, sample):
+        if _leaves_image(record, width, height):
             problems.append({"code": "outside_image", "detail": record.mention[:80]})
-        boxes = frame.to_original(record.boxes, sample.size_wh).tolist() if record.boxes else []
+        boxes = list(itertools.islice(original, len(record.boxes)))
         entities.append({"mention": record.mention, "type": record.type, "boxes": boxes})
     return {
         "sample_id": sample.sample_id,
@@ -102,9 +107,6 @@ def predict_sample(
     }
 
 
-def _leaves_image(record: Record, frame: Frame, sample: Sample) -> bool:
-    if not record.boxes:
-        return False
-    width, height = frame.coordinate_size(sample.size_wh)
+def _leaves_image(record: Record, width: float, height: float) -> bool:
     x, y = width * OUTSIDE_SLACK, height * OUTSIDE_SLACK
     return any(x1 < -x or y1 < -y or x2 > width + x or y2 > height + y for x1, y1, x2, y2 in record.boxes)

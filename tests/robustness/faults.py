@@ -11,9 +11,10 @@ table. An error is one message and exit status 1, never a traceback; it names th
 line or row. Nothing is left out without being counted.
 """
 ABOUT = {
-    "machine": "Each command was given each fault. After it the former results are the old bytes, or nothing is there: no\n"
-    "temporary file, no manifest over half a folder; and the same command, run again on a sound machine, writes what it\n"
-    "writes without a fault. `GMNER_LOG=DEBUG` shows where such an error came from.\n"
+    "machine": """Each command was given each fault. Afterwards former results are as they were, or nothing is there: no
+temporary file, no manifest over half a folder; and the same command, run again on a sound machine, writes what it
+writes without a fault. `GMNER_LOG=DEBUG` shows where such an error came from.
+"""
 }
 
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -147,76 +146,3 @@ def test_the_data_report_shows_tweets_as_code(pipeline: Pipeline, faults: Faults
     (shown,) = [line for line in lines if line.startswith("- `")]
     assert shown.count("`") == 2 and "\u202e" not in shown
     faults.add("answers", "Markdown in a tweet that the data report quotes", "shown as code, on one line")
-
-
-@pytest.mark.parametrize("reader", ["answer", "conll", "voc", "jsonl", "config"])
-def test_a_megabyte_is_read_in_a_second(reader: str, repo: Path) -> None:
-    import sys
-    import time
-
-    sys.path.insert(0, str(repo / "fuzz"))
-    from targets import TARGETS
-
-    for number, make in enumerate(BLOW_UPS[reader]):
-        taken = []
-        for size in (250_000, 1_000_000):
-            data = make(size).encode("utf-8")
-            started = time.process_time()
-            TARGETS[reader](data)
-            taken.append(time.process_time() - started)
-        # Four times the input, four times the time: a reader that is quadratic takes sixteen times as long. The target
-        # reads its input two or three times over; alone on a core each takes well under a second.
-        assert taken[1] < max(1.0, 9 * taken[0]) and taken[1] < 10, f"input {number}: {taken}"
-
-
-def repeated(piece: str) -> Callable[[int], str]:
-    return lambda size: piece * (size // len(piece.encode("utf-8")))
-
-
-def around(begin: str, piece: str, end: str) -> Callable[[int], str]:
-    return lambda size: begin + piece * ((size - len(begin + end)) // len(piece)) + end
-
-
-ENTITY = '{"mention": "a", "type": "PER"}'
-BLOW_UPS: dict[str, list[Callable[[int], str]]] = {
-    "answer": [
-        *map(repeated, ("<", "<think>", "<answer>", "\\", "|", ";", "[", "a|b|[1,2,3,4];", "a;", " ", "［", "9", "a|")),
-        around("<answer>a|PER|", "[1,2,3,4],", "</answer>"),
-        around("<answer>a|PER|[", "1,", "]</answer>"),
-        around("<answer>a|PER|", "[", "</answer>"),
-    ],
-    "conll": [
-        around("IMGID:1\n", "a\tO\n", ""),
-        repeated("IMGID:1\na\tB-PER\n\n"),
-        around("IMGID:1\n", "a\tI-PER\n", ""),
-        repeated("\n"),
-        around("IMGID:1\n", "&amp\tO\n;\tO\n", ""),
-        around("IMGID:1\n", "a", "\tO\n"),
-    ],
-    "voc": [
-        around("<annotation>", "<a>", ""),
-        around("<annotation>", "<object><name>a</name></object>", "</annotation>"),
-        around("<annotation><object><name>", "a ", "</name></object></annotation>"),
-        around("<annotation>", "<!-- -->", "</annotation>"),
-        around(
-            "<annotation><size><width>9</width><height>9</height></size>",
-            "<object><name>a</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox></object>",
-            "</annotation>",
-        ),
-    ],
-    "jsonl": [
-        repeated('{"image": "a.png", "text": "Ann"}\n'),
-        around('{"image": "a.png", "text": "', "a ", '"}'),
-        lambda size: (
-            '{"image": "a.png", "text": "' + "a " * (size // 33) + '", "entities": ['
-            + ", ".join([ENTITY] * (size // 33 - 20)) + "]}"
-        ),
-        lambda size: (
-            '{"image": "a.png", "text": "' + "a b " * (size // 8) + '", "entities": ['
-            + ", ".join(f'{{"mention": "b{n} a", "type": "PER"}}' for n in range(size // 80)) + "]}"
-        ),
-        around('{"image": "a.png", "text": "a", "entities": ', "[", ""),
-        around("{", '"a": 1, ', '"a": 1}'),
-    ],
-    "config": [repeated("a: [1, 2]\n"), repeated("["), around("seeds: [", "1, ", "1]"), repeated("- "), repeated("#")],
-}  # fmt: skip
