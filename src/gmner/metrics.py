@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-from gmner.matching import Group, best_iou, group_records, mention_key, mention_type_key
+from gmner.matching import best_iou, group_records, mention_key, mention_type_key
 from gmner.records import Record
 
 TASKS = ("gmner", "mner", "eeg")
@@ -71,7 +71,7 @@ def count_sample(predicted: Sequence[Record], gold: Sequence[Record], iou: float
         gold=len(gold),
         gmner=gmner,
         mner=mner,
-        eeg=_eeg(typed, predicted, gold, iou, gmner),
+        eeg=_eeg(predicted, gold, iou, gmner),
         groundable=sum(bool(record.boxes) for record in gold),
         acc_50=acc_50,
         acc_75=acc_75,
@@ -87,10 +87,10 @@ def _single_iou(predicted: Record, gold: Record) -> float | None:
     return best_iou(predicted.boxes, gold.boxes)
 
 
-def _eeg(typed: list[Group], predicted: Sequence[Record], gold: Sequence[Record], iou: float, gmner: int) -> int:
-    # Where nobody disagrees about types, the groups by mention are those by mention and type.
-    one_type_each = len(typed) == len({record.mention for record in gold})
-    if one_type_each and sum(len(group.predicted) for group in typed) == len(predicted):
+def _eeg(predicted: Sequence[Record], gold: Sequence[Record], iou: float, gmner: int) -> int:
+    # Where every mention has one type, on both sides together, the groups by mention are those by mention and type.
+    both = (*predicted, *gold)
+    if len({(record.mention, record.type) for record in both}) == len({record.mention for record in both}):
         return gmner
     return sum(group.region_pairs(iou) for group in group_records(predicted, gold, mention_key))
 

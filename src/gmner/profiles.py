@@ -88,9 +88,14 @@ def _type(entity: Entity, fine: bool) -> str:
 
 def _named_by_span(records: Sequence[Record], spans: Sequence[Span | None]) -> list[Record]:
     return [
-        record if span is None else replace(record, mention=f"tokens {span[0]} to {span[1]}")
+        record if span is None else replace(record, mention=span_name(span))
         for record, span in zip(records, spans, strict=True)
     ]
+
+
+def span_name(span: Span) -> str:
+    """Return how a convention that matches token spans names a mention."""
+    return f"tokens {span[0]} to {span[1]}"
 
 
 def _span_key(record: Record) -> Hashable:

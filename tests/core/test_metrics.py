@@ -1,9 +1,11 @@
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gmner.boxes import box_iou_matrix
 from gmner.metrics import (
     TASKS,
     Counts,
@@ -53,6 +55,41 @@ def test_counts_are_bounded(predicted: list[Record], gold: list[Record], iou: fl
         scores = task_scores(counts, task)
         low, high = sorted([scores["precision"], scores["recall"]])
         assert 0 <= low <= scores["f1"] + 1e-12 <= high + 2e-12 <= 1 + 3e-12
+
+
+@given(records, records)
+@settings(max_examples=300, deadline=None)
+def test_every_task_is_the_largest_assignment_there_is(predicted: list[Record], gold: list[Record]) -> None:
+    counts = count_sample(predicted, gold, 0.5)
+    assert counts.mner == _most_pairs(predicted, gold, lambda p, g: (p.mention, p.type) == (g.mention, g.type))
+    assert counts.eeg == _most_pairs(predicted, gold, lambda p, g: p.mention == g.mention and _same_region(p, g))
+    both = _most_pairs(predicted, gold, lambda p, g: (p.mention, p.type) == (g.mention, g.type) and _same_region(p, g))
+    assert counts.gmner == both
+
+
+def test_eeg_of_a_mention_with_two_types() -> None:
+    gold = [Record("m", "A"), Record("m", "B", (A,)), Record("n", "C")]
+    predicted = [Record("m", "A", (A,)), Record("m", "B")]
+    counts = count_sample(predicted, gold, 0.5)
+    assert (counts.gmner, counts.mner, counts.eeg) == (0, 2, 2)
+
+
+def _same_region(p: Record, g: Record) -> bool:
+    if not p.boxes or not g.boxes:
+        return not p.boxes and not g.boxes
+    return any(box_iou_matrix([one], [other])[0, 0] >= 0.5 for one in p.boxes for other in g.boxes)
+
+
+def _most_pairs(predicted: list[Record], gold: list[Record], alike: Callable[[Record, Record], bool]) -> int:
+    """Return the most pairs by trying everything."""
+    if not predicted:
+        return 0
+    first, rest = predicted[0], predicted[1:]
+    tried = [_most_pairs(rest, gold, alike)]
+    for place, one in enumerate(gold):
+        if alike(first, one):
+            tried.append(1 + _most_pairs(rest, gold[:place] + gold[place + 1 :], alike))
+    return max(tried)
 
 
 @given(records)

@@ -9,8 +9,8 @@ import pytest
 from gmner.cli import main
 from gmner.metrics import TASKS
 from gmner.profiles import AUTHORS_FRAME
-from gmner.records import Record
-from gmner.schemas import PREDICTIONS, SAMPLES, sample_to_row, write_table
+from gmner.records import Entity, Record, Sample
+from gmner.schemas import PREDICTIONS, SAMPLES, sample_to_row, write_samples, write_table
 from gmner.scorer.analysis import OUTCOMES, analyse, judge
 from gmner.scorer.gold import read_gold
 
@@ -325,6 +325,23 @@ def test_the_command_counts_what_the_authors_scorer_counts(
         found = _score(capsys, gold, shared_dir / "golden" / f"{split}_a.jsonl", "--iou", iou)
         for task in TASKS:
             assert {name: found[task][name] for name in expected[f"iou_{iou}"][task]} == expected[f"iou_{iou}"][task]
+
+
+@pytest.mark.parametrize("profile", ["paper", "paper-resized", "strict", "h-index", "tiger"])
+def test_two_entities_on_one_span_of_a_table_without_train(tmp_path: Path, capsys, profile: str) -> None:  # type: ignore[no-untyped-def]
+    twice = (Entity(0, 1, "Paris", "LOC", None, ()), Entity(0, 1, "Paris", "PER", None, ((1.0, 1.0, 9.0, 9.0),)))
+    write_samples(
+        tmp_path / "s.parquet", [Sample("test/1", "d", "test", "1", "", (99, 99), ("Paris", "x"), "Paris x", twice)]
+    )
+    guess = {"image_id": "1", "entities": [{"mention": "Paris", "type": "LOC", "boxes": []}]}
+    predictions = _jsonl(tmp_path / "p.jsonl", [guess])
+    found = _score(capsys, tmp_path / "s.parquet", predictions, "--profile", profile, "--analysis")
+    slices = found["analysis"]["slices"]
+    assert (
+        sum(slices[name]["gold"] for name in ("groundable", "not groundable") if name in slices)
+        == (found["gmner"]["gold"])
+    )
+    assert not [name for name in slices if "train" in name]
 
 
 def test_analysis_without_training_tweets_says_nothing_of_seen_mentions() -> None:

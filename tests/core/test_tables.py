@@ -89,6 +89,30 @@ def test_table2_marks_a_significant_difference(repo: Path, tmp_path: Path) -> No
     assert "| w/o CoT | 62.57 | 53.96 |" in text
 
 
+def test_seeds_are_not_more_tweets(repo: Path, tmp_path: Path) -> None:
+    """The same answers under ten seeds say what they say under one, also where only one side has ten."""
+    full, other = _scores(tmp_path / "a.json", 100, 200), _scores(tmp_path / "b.json", 92, 200)
+    p_values = []
+    for seeds in (1, 10):
+        rows = [_row(full, seed=seed) for seed in range(seeds)]
+        rows += [_row(other, run="terse", title="Terse", teacher="terse", seed=seed) for seed in range(seeds)]
+        rows.append(_row(other, run="once", title="Once", teacher="once", seed=0))
+        (tmp_path / str(seeds)).mkdir()
+        found = [row for row in _make("table3", rows, repo, tmp_path / str(seeds)) if row["source"] == "measured"]
+        assert [row["difference"] for row in found] == ["", "-4.00", "-4.00"]
+        p_values += [float(row["p_value"]) for row in found[1:]]
+    assert max(p_values) < 0.05 and max(p_values) - min(p_values) < 0.01
+
+
+def test_rows_of_different_conventions_are_not_compared(repo: Path, tmp_path: Path) -> None:
+    strict = json.loads(Path(_scores(tmp_path / "b.json", 60, 200)).read_text(encoding="utf-8"))
+    write_json(tmp_path / "b.json", strict | {"signature": strict["signature"].replace("iou:0.5", "iou:0.9")})
+    rows = [_row(_scores(tmp_path / "a.json", 100, 200))]
+    rows.append(_row(str(tmp_path / "b.json"), run="terse", title="Terse", teacher="terse"))
+    found = [row for row in _make("table3", rows, repo, tmp_path) if row["source"] == "measured"]
+    assert [row["p_value"] for row in found] == ["", ""]
+
+
 def test_table3_names_the_teachers(repo: Path, tmp_path: Path) -> None:
     found = _make("table3", [_row(_scores(tmp_path / "a.json", 10))], repo, tmp_path)
     assert [row["teacher"] for row in found][::2] == ["Qwen2.5-VL-72B", "Qwen2.5-VL-7B", "GPT4o", "template"]

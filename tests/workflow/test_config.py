@@ -105,6 +105,7 @@ def test_numbers_that_yaml_reads_as_text() -> None:
             "backbones.tiny.frame: min_pixels is 30000, more than max_pixels",
         ),
         ("runs/full/train/learning_rate", "fast", 'runs.full.train.learning_rate is "fast": '),
+        ("runs/full/train/warmup_ratio", 1.0, "runs.full.train.warmup_ratio is 1.0: input should be less than 1"),
         ("runs/full/grbp/scale_bounds", [2, 1], "runs.full.grbp: scale_bounds are 2.0 and 1.0; need"),
         ("sources/twitter-gmnr", {"url": "x"}, "did you mean 'twitter-gmner'?"),
         ("runs/a b", {}, 'runs.a b is "a b": '),
@@ -116,6 +117,16 @@ def test_errors_name_key_value_and_the_nearest_right_one(path: str, value: Any, 
     with pytest.raises(ConfigError) as caught:
         load_config(changed(path, value))
     assert said in str(caught.value)
+
+
+def test_the_figure_shows_one_strength_a_run() -> None:
+    config = changed("tables/figure3", {"runs": ["full"]})
+    config["runs"]["full"] = {**(config["runs"]["full"] or {}), "grbp": {"beta": 0.0, "gamma": 0.3}}
+    with pytest.raises(ConfigError, match=r"tables.figure3 shows run 'full', whose grbp.beta is 0 and grbp.gamma 0.3"):
+        load_config(config)
+    config["runs"]["full"] = {"kind": "untuned"}
+    with pytest.raises(ConfigError, match=r"tables.figure3 shows run 'full', whose kind is untuned"):
+        load_config(config)
 
 
 def test_what_is_wrong_in_defaults_is_said_once() -> None:

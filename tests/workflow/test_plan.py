@@ -77,6 +77,8 @@ def test_a_teacher_in_process_waits_for_its_model() -> None:
         ({"generate": {"engine": "vllm"}}, {"generate", "predictions", "scores"}),
         ({"generate": {"max_new_tokens": 7}}, {"generate", "predictions", "scores"}),
         ({"generate": {"batch_size": 7}}, set()),
+        ({"generate": {"merge": True, "precision": "fp32"}}, {"generate", "predictions", "scores"}),
+        ({"generate": {"quantization": "nf4"}}, {"generate", "predictions", "scores"}),
         ({"score": {"iou": 0.75}}, {"scores"}),
         ({"title": "Ours"}, set()),
         ({"cot": False}, {"targets", "train", "generate", "predictions", "scores"}),

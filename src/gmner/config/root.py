@@ -79,7 +79,19 @@ class Config(Settings):
                 problems.append(
                     f"{key}: none of its runs is done for any of its data sets {list(table.datasets or ())}"
                 )
-        return problems
+        strengths = self.tables.figure3.runs if self.tables.figure3 else ()
+        return problems + [line for name in strengths if name in self.runs for line in self._broken_in_figure(name)]
+
+    def _broken_in_figure(self, name: str) -> list[str]:
+        run = self.runs[name]
+        if run.kind != "tuned":
+            return [f"tables.figure3 shows run '{name}', whose kind is {run.kind}; only tuned runs have a strength"]
+        if run.grbp.enabled and run.grbp.beta != run.grbp.gamma:
+            return [
+                f"tables.figure3 shows run '{name}', whose grbp.beta is {run.grbp.beta:g} and grbp.gamma "
+                f"{run.grbp.gamma:g}; its axis is one strength for both: make them equal or leave the run out"
+            ]
+        return []
 
     def datasets_of(self, run: str, among: Sequence[str] | None = None) -> tuple[str, ...]:
         """Return the data sets that a run is done for, in the configuration's order, or those `among` some."""

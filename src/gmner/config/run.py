@@ -82,7 +82,7 @@ class TrainSettings(Settings):
     learning_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_ratio: Fraction = 0.03
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
     clip: float = Field(1.0, gt=0)  # of the gradient's norm
     lora: LoraSettings = LoraSettings()
     max_length: int = Field(2048, ge=16)  # tokens of prompt and completion together

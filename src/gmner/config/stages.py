@@ -158,7 +158,8 @@ OPERATIONAL: dict[str, Any] = {
         "dataset": True,
         "backbone": {"mirror"},
         "train": {"log_to", "gradient_checkpointing", "micro_batch", "attention", "liger", "launch"},
-        "generate": {"batch_size", "shards", "engine", "attention", "gpu_memory"},  # the trainer decodes dev itself
+        # The trainer decodes the dev split itself, with the model as it trains: only max_new_tokens counts.
+        "generate": {"batch_size", "shards", "engine", "merge", "precision", "quantization", "attention", "gpu_memory"},
     },
     "generate": {"backbone": {"mirror"}, "generate": {"batch_size", "shards", "attention", "gpu_memory"}},
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from gmner.matching import best_iou, group_records, maximum_matching, mention_type_key
 from gmner.metrics import count_sample, precision_recall_f1, ratio, task_scores, total
+from gmner.profiles import span_name
 from gmner.records import Box, Entity, Record, Sample
 from gmner.text import normalise_mention
 
@@ -200,7 +201,8 @@ def _entities_of(sample: Sample, gold: Sequence[Record]) -> list[Entity]:
     names: dict[tuple[str, str | None, bool], Entity] = {}
     for entity in sample.entities:
         for kind in (entity.type, entity.fine_type):
-            names[normalise_mention(entity.mention), kind, bool(entity.boxes)] = entity
+            for mention in (normalise_mention(entity.mention), span_name((entity.start, entity.end))):
+                names[mention, kind, bool(entity.boxes)] = entity
     return [names[record.mention, record.type, bool(record.boxes)] for record in gold]
 
 

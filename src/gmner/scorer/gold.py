@@ -73,6 +73,13 @@ def _tag_columns(path: Path) -> int:
     return 1
 
 
+def has_train(gold: Path) -> bool:
+    """Say whether a gold file has training tweets in it (a table) or beside it (`train.txt`)."""
+    if gold.suffix == ".parquet":
+        return next(iter(iterate_samples(gold, "train")), None) is not None
+    return gold.with_name("train.txt").exists()
+
+
 def read_train(gold: Path, train: Path | None = None) -> list[Sample]:
     """Read the training tweets that belong to a gold file: `train`, or `train.txt` beside it, or the table's split.
 

@@ -9,7 +9,7 @@ from gmner.metrics import TASKS, Counts, box_statistics, count_sample, region_sc
 from gmner.profiles import Profile
 from gmner.records import Record, Sample
 from gmner.scorer.analysis import analyse
-from gmner.scorer.gold import NO_SIZE, read_gold, read_train, stands_in_train
+from gmner.scorer.gold import NO_SIZE, has_train, read_gold, read_train, stands_in_train
 from gmner.scorer.systems import Predictions, read_predictions
 from gmner.significance import Comparison, compare_f1, f1_interval
 from gmner.text import normalise_mention
@@ -109,9 +109,8 @@ def _with_sizes(gold: list[Sample], found: Predictions) -> list[Sample]:
 
 def analyse_errors(request: Request, scored: Scored) -> dict[str, Any]:
     """Return the analysis of a scored file's errors; by mentions seen in training where its tweets are at hand."""
-    beside = request.gold.suffix == ".parquet" or request.gold.with_name("train.txt").exists()
     mentions = None
-    if request.train is not None or beside:
+    if request.train is not None or has_train(request.gold):
         train = read_train(request.gold, request.train)
         mentions = frozenset(normalise_mention(entity.mention) for sample in train for entity in sample.entities)
     return analyse(scored.samples, scored.prepared, request.iou, mentions)

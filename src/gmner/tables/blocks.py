@@ -35,7 +35,7 @@ def _notes(measured: Sequence[Row], compared: bool) -> list[str]:
     if compared:
         notes.append(
             "Difference: GMNER F1 less that of the block's first tuned row; an asterisk marks p < 0.05 (two-sided "
-            "approximate randomisation over the same tweets, 10 000 exchanges)."
+            "approximate randomisation over the same tweets, each with its answers of all seeds, 10 000 exchanges)."
         )
     if measured:
         notes.append(f"Counted by: {', '.join(sorted({row.signature for row in measured}))}.")

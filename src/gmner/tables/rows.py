@@ -2,8 +2,9 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,20 @@ def compare_with_first(rows: Sequence[Row]) -> None:
 
 
 def compare_rows(row: Row, reference: Row) -> Comparison | None:
-    """Return the paired tests of GMNER F1 between two rows, None where they share no seed or not their tweets."""
-    seeds = [seed for seed in row.seeds if seed in reference.tweets]
-    pairs = [(row.tweets[seed], reference.tweets[seed]) for seed in seeds]
-    if not pairs or any(a["sample_id"] != b["sample_id"] for a, b in pairs):
+    """Return the paired tests of GMNER F1 between two rows, None where their tweets or their conventions differ.
+
+    A tweet is one observation however many seeds answered it: its counts are summed over a row's seeds, and stand for
+    as many answers on both sides. The difference is that of the two rows' numbers, which are means over seeds.
+    """
+    tweets = [*row.tweets.values(), *reference.tweets.values()]
+    if row.signature != reference.signature or any(one["sample_id"] != tweets[0]["sample_id"] for one in tweets):
         return None
-    ours, theirs = (np.vstack([_gmner_counts(pair[side]) for pair in pairs]) for side in (0, 1))
-    return compare_f1(ours, theirs)
+    answers = math.lcm(len(row.tweets), len(reference.tweets))
+    ours, theirs = (
+        sum(_gmner_counts(one) for one in side.tweets.values()) * (answers // len(side.tweets))
+        for side in (row, reference)
+    )
+    return replace(compare_f1(ours, theirs), difference=row.scores["gmner_f1"] - reference.scores["gmner_f1"])
 
 
 def _gmner_counts(tweets: Mapping[str, Sequence[Any]]) -> np.ndarray[Any, np.dtype[np.int64]]:
