@@ -9,6 +9,8 @@ HEAD = """# What happens to bad input, and on a machine that refuses
 Written by the tests that inject these faults (`make robustness`); each of them fails where its row is not in this
 table. An error is one message and exit status 1, never a traceback; it names the file and, where there is one, the
 line or row. Nothing is left out without being counted.
+
+What becomes of a run that is killed: [survival.md](survival.md).
 """
 ABOUT = {
     "machine": """Each command was given each fault. Afterwards former results are as they were, or nothing is there: no
