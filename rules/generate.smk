@@ -34,8 +34,8 @@ rule generate_shard:
         work=work_of("generate"),
         threads=threads_told,
     shell:
-        "OMP_NUM_THREADS={params.threads:q} python -m gmner generate"
-        " --settings {params.settings:q} --samples {input.samples:q} --split test"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner generate "
+        "--settings {params.settings:q} --samples {input.samples:q} --split test"
         " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q}/{wildcards.shard}"
         " --shard {wildcards.shard} --out {output:q} 2>&1 | tee -i {log:q}"
 
@@ -70,8 +70,8 @@ rule generate_outputs:
         threads=threads_told,
         gather=gather_arguments,
     shell:
-        "OMP_NUM_THREADS={params.threads:q} python -m gmner generate"
-        " --settings {params.settings:q} --samples {input.samples:q} --split test"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner generate "
+        "--settings {params.settings:q} --samples {input.samples:q} --split test"
         " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q} {params.gather:q}"
         " --out {output:q} 2>&1 | tee -i {log:q}"
 

@@ -43,7 +43,7 @@ rule train_adapter:
         work=work_of("train"),
         threads=threads_told,
     shell:
-        "OMP_NUM_THREADS={params.threads:q} python -m gmner train"
-        " --settings {params.settings:q} --samples {input.samples:q} --targets {input.targets:q}"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner train "
+        "--settings {params.settings:q} --samples {input.samples:q} --targets {input.targets:q}"
         " --backbone {params.backbone:q} --seed {wildcards.seed} --work-dir {params.work:q}"
         " --out-dir {params.folder:q} 2>&1 | tee -i {log:q}"
