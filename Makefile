@@ -1,9 +1,9 @@
-# Two commands do everything on a fresh machine with Python 3.11:
+# Two commands do everything on a fresh machine with Python 3.11, 3.12 or 3.13:
 #   make table1   builds .venv and runs the workflow on the embedded data up to results/table1.csv
 #   make test     builds .venv and runs the tests
 # Neither needs a GPU, a key or a model hub.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Where torch comes from; on Linux without a GPU the index https://download.pytorch.org/whl/cpu saves gigabytes.
@@ -78,7 +78,7 @@ backbone: $(VENV)/.runtime ## train the tiny backbone from scratch, into resourc
 	$(BIN)/snakemake --cores $(CORES) resources/pretrained/tiny/manifest.json
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, found " + sys.version)'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install $(TORCH_FLAGS) --constraint constraints.txt torch
 	$(PIP) install --constraint constraints.txt --editable .
