@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gmner.backbones.folder import copy_backbone
 from gmner.backbones.hub import fetch_hub
 from gmner.cli import main
 from gmner.errors import DataError, MissingInputError
 from gmner.files import read_json
+from gmner.locks import held
 
 MODEL = "someone/small-vl"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -135,6 +137,43 @@ def test_an_interrupted_download_goes_on(hub: Hub, tmp_path: Path) -> None:
     fetch_hub(MODEL, REVISION, hub.endpoint, out)
     assert (out / "manifest.json").exists()
     assert not any(path.endswith("/config.json") for path in hub.asked)
+
+
+def test_what_another_run_has_fetched_is_checked_and_left_alone(hub: Hub, tmp_path: Path) -> None:
+    """Snakemake removes a manifest before it makes it anew; somebody may be reading the weights meanwhile."""
+    out = tmp_path / "backbone"
+    fetch_hub(MODEL, REVISION, hub.endpoint, out)
+    told, weights = (out / "manifest.json").read_bytes(), (out / "model.safetensors").stat()
+    (out / "manifest.json").unlink()
+    hub.asked.clear()
+    fetch_hub(MODEL, REVISION, hub.endpoint, out)
+    assert not [path for path in hub.asked if "/resolve/" in path]
+    assert (out / "manifest.json").read_bytes() == told
+    assert (out / "model.safetensors").stat().st_ino == weights.st_ino
+    damaged = bytearray((out / "model.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    (out / "model.safetensors").write_bytes(damaged)
+    fetch_hub(MODEL, REVISION, hub.endpoint, out)
+    assert (out / "manifest.json").read_bytes() == told
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_two_that_copy_one_backbone_wait_for_each_other(backbone: Path, tmp_path: Path) -> None:
+    out, ended = tmp_path / "shared", []
+
+    def copy() -> None:
+        copy_backbone(backbone, out, {"kind": "tiny"}, "")
+        ended.append((out / "model.safetensors").stat().st_ino)
+
+    with held(out):
+        threads = [threading.Thread(target=copy) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        assert not ended and not out.exists()
+    for thread in threads:
+        thread.join(60)
+    assert len(ended) == 4 and len(set(ended)) == 1  # made once, then left alone
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shared"]
 
 
 def test_a_file_that_is_not_the_hubs_is_refused(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
