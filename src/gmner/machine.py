@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _SHOWN = 100  # characters of what a library says about memory
+_AT = "at "  # begins the note that says which file an error is about
 _ROOM = "make room"
 _MEMORY = "close other programs, give the job more memory, or lower the batch size"
 # errno: what is wrong, what to do.
@@ -39,7 +40,7 @@ _SAID = (
     (
         re.compile(
             r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory|failed to map segment|"
-            r"[Uu]nable to allocate|memory allocation of \d+ bytes",
+            r"[Uu]nable to allocate|memory allocation of \d+ bytes|enforce fail at? ?\Z|could not create a primitive",
         ),
         errno.ENOMEM,
     ),
@@ -57,7 +58,7 @@ def explain(error: BaseException | None) -> str | None:
     if (fault := fault_of(error)) is not None:
         return fault
     if isinstance(error, OSError) and error.strerror and names_a_path(error):
-        return _line(error, error.strerror.lower(), "mend that")
+        return _line(_place(error), error.strerror.lower(), "mend that")
     return None
 
 
@@ -71,9 +72,10 @@ def fault_of(error: BaseException | None) -> str | None:
         seen.add(id(error))
         if (number := _number(error)) is not None:
             what, remedy = _FAULTS[number]
-            if number == errno.ENOMEM and (said := " ".join(str(error).split())):
-                what += f" ({said[:_SHOWN]})"
-            return _line(error, what, remedy)
+            if number == errno.ENOMEM:  # wherever it was asked for
+                said = " ".join(str(error).split())[:_SHOWN]
+                return _line("", f"{what} ({said})" if said else what, remedy)
+            return _line(_place(error), what, remedy)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
@@ -88,6 +90,20 @@ def name_path(error: OSError, path: object) -> None:
     error.filename = str(path)
 
 
+@contextlib.contextmanager
+def at(path: object) -> Iterator[None]:
+    """Let a fault in here that names no file be about `path`."""
+    try:
+        yield
+    except OSError as error:
+        if not names_a_path(error):
+            name_path(error, path)
+        raise
+    except Exception as error:
+        error.add_note(f"{_AT}{path}")
+        raise
+
+
 def _number(error: BaseException) -> int | None:
     if isinstance(error, MemoryError):
         return errno.ENOMEM
@@ -99,9 +115,15 @@ def _number(error: BaseException) -> int | None:
     return None
 
 
-def _line(error: BaseException, what: str, remedy: str) -> str:
-    place = f"{os.fsdecode(error.filename)}: " if isinstance(error, OSError) and names_a_path(error) else ""
-    return f"{place}{what}; {remedy}, then run the same command again"
+def _place(error: BaseException) -> str:
+    if isinstance(error, OSError) and names_a_path(error):
+        return os.fsdecode(error.filename)
+    notes = [note.removeprefix(_AT) for note in getattr(error, "__notes__", ()) if note.startswith(_AT)]
+    return notes[0] if notes else ""
+
+
+def _line(place: str, what: str, remedy: str) -> str:
+    return f"{f'{place}: ' if place else ''}{what}; {remedy}, then run the same command again"
 
 
 class StopRequested(KeyboardInterrupt):

@@ -21,5 +21,7 @@ def faults(request: pytest.FixtureRequest) -> Faults:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if os.environ.get(_WRITE) and exitstatus == 0 and _KEY in session.config.stash:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter is None or bool(reporter.stats.get("skipped"))  # the rows of these would be lost
+    if os.environ.get(_WRITE) and exitstatus == 0 and not skipped and _KEY in session.config.stash:
         _PAGE.write_text(session.config.stash[_KEY].markdown(), encoding="utf-8")

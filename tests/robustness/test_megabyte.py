@@ -17,8 +17,7 @@ from gmner.matching import group_records, mention_key, mention_type_key
 from gmner.records import Record
 
 SIZES = (500_000, 1_000_000)  # bytes
-LONGEST_S = 3.0  # an idle core of today needs a third of it
-UNNOTICED_S = 0.4
+A_SECOND, LONGEST_S, TRIES = 1.0, 5.0, 3
 
 
 def read(reader: str, path: Path) -> None:
@@ -39,9 +38,16 @@ def read(reader: str, path: Path) -> None:
 
 
 def check(work: Callable[[int], float], what: str) -> None:
-    """Check that twice the input takes at most some three times the time, and no input more than a few seconds."""
-    taken = [work(size) for size in SIZES]
-    assert taken[1] < max(UNNOTICED_S, 3.2 * taken[0]) and taken[1] < LONGEST_S, f"{what}: {taken}"
+    """Check that a megabyte takes a second, or on a slow or busy machine twice the time of half of it, and not more."""
+    found = []
+    for _ in range(TRIES):
+        whole = work(SIZES[1])
+        if whole < A_SECOND:
+            return
+        found.append((work(SIZES[0]), whole))
+        if whole < min(LONGEST_S, 3.2 * found[-1][0]):
+            return
+    raise AssertionError(f"{what}: {found}")
 
 
 @pytest.mark.parametrize("reader", ["answer", "conll", "voc", "jsonl", "config"])

@@ -14,6 +14,7 @@ from PIL import Image
 
 from gmner.datasets.scenes import PICTURE_SIDE, draw_scene_plan, paint
 from gmner.datasets.tweets import Tweet, write_tweet
+from gmner.machine import at
 from gmner.records import Box, Entity, Sample
 
 SPLITS = ("train", "dev", "test")
@@ -83,6 +84,7 @@ def write_demo(images_dir: Path, dataset: str, counts: dict[str, int], fine: boo
     samples = []
     for sample, picture in draw_dataset(dataset, counts, fine, seed):
         path = images_dir / sample.image_path
-        picture.save(path, format="JPEG", quality=_JPEG_QUALITY)
+        with at(path):
+            picture.save(path, format="JPEG", quality=_JPEG_QUALITY)
         samples.append(replace(sample, image_path=path.as_posix()))
     return samples

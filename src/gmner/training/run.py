@@ -20,6 +20,7 @@ from gmner.errors import ConfigError
 from gmner.features import FeatureBank, bank_features
 from gmner.files import read_json, write_json
 from gmner.generation.decode import Decoder
+from gmner.machine import at
 from gmner.processor import load_processor
 from gmner.prompts import prompt_version
 from gmner.records import Sample
@@ -93,13 +94,14 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     checkpoint = last_checkpoint(work_dir)
     if checkpoint is not None:
         log.info("train: going on from %s", checkpoint.name)
-    with stop.listening():
+    with stop.listening(), at(work_dir):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked and trainer.state.global_step < trainer.state.max_steps:
         raise KeyboardInterrupt
     weights = trained_weights(trainer.model) if spread else None
     if is_main():
-        _write_run(job, rows, trainer, steps, work_dir, out_dir, weights)
+        with at(out_dir):
+            _write_run(job, rows, trainer, steps, work_dir, out_dir, weights)
     leave()
 
 
