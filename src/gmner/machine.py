@@ -30,6 +30,7 @@ _FAULTS = {
     errno.ENOMEM: ("not enough memory", _MEMORY),
     errno.EAGAIN: ("no more threads or processes", "close other programs, or raise the limit (ulimit -u)"),
 }
+_OF_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 # What compiled libraries say where they have no number.
 _SAID = (
     (re.compile(r"os error 28|code: 28|StorageFull|No space left"), errno.ENOSPC),
@@ -117,7 +118,9 @@ def _number(error: BaseException) -> int | None:
 
 def _place(error: BaseException) -> str:
     if isinstance(error, OSError) and names_a_path(error):
-        return os.fsdecode(error.filename)
+        # Of two, as in copying, the second is the one that is written.
+        second = error.filename2 if error.errno in _OF_WRITING else None
+        return os.fsdecode(second or error.filename)
     notes = [note.removeprefix(_AT) for note in getattr(error, "__notes__", ()) if note.startswith(_AT)]
     return notes[0] if notes else ""
 

@@ -68,14 +68,20 @@ def copy_backbone(source: Path, out_dir: Path, about: dict[str, Any], hint: str)
     with held(out_dir):
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            shutil.copytree(source, partial, copy_function=shutil.copyfile)
+            _copy_files(source, partial)
             told = source / "manifest.json"
             known = {"source": json.loads(told.read_text(encoding="utf-8"))} if told.exists() else {}
             finish_backbone(partial, out_dir, {**known, **about})
-        except shutil.Error as error:  # a list of what could not be copied
-            raise DataError(f"{out_dir}: {error.args[0][0][2]}; mend that and run again") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """Copy the files below a folder in the order of their names; what fails first is then the same everywhere."""
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        copied = target / path.relative_to(source)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copied)
 
 
 def _weights_of(folder: Path) -> set[str]:
