@@ -9,6 +9,7 @@ import pytest
 from pipeline import command
 
 from gmner.errors import DataError
+from gmner.locks import held
 from gmner.machine import at, explain, fault_of
 
 
@@ -85,3 +86,15 @@ def test_the_log_can_tell_where_a_fault_came_from(
     with caplog.at_level(logging.DEBUG):
         assert command("config", "check", tmp_path).error.startswith("not enough memory (too much)")
     assert "Traceback" in caplog.text
+
+
+def test_a_file_system_without_locks_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with held(tmp_path / "a"):
+        assert "no locks on this file system" in caplog.text
+    assert not list(tmp_path.iterdir())
