@@ -87,7 +87,8 @@ def make_api_outputs(
 ) -> None:
     """Write the table of outputs of a split, one row a sample, and a report of what it cost.
 
-    An answer that the provider refused to give is an empty output. Raises GmnerError as asking a teacher does.
+    An answer that the provider refused to give is an empty output. Raises GmnerError as asking a teacher does, and
+    DataError where the provider refused so many that a score would say nothing of the model.
     """
     teaching = make_teaching(settings, samples_path)
     teacher = settings.teacher
@@ -106,6 +107,7 @@ def make_api_outputs(
                 "output_tokens": answer.usage.tokens_out,
                 "finish_reason": "length" if answer.finish_reason == "length" else "stop",
             }
+        _check_answered(settings, totals)  # within the writing, so that there is no table
 
     with asked(teacher, teaching, lambda: iterate_samples(samples_path, split), store, settings.name) as answers:
         write_row_stream(out, rows(answers), OUTPUTS)
@@ -139,6 +141,16 @@ def _draw(samples_path: Path, count: int, seed: int) -> list[Sample]:
     if len(drawn) < count:
         raise DataError(f"{samples_path}: {count} examples are wanted, but {len(drawn)} training samples have entities")
     return drawn[:count]
+
+
+def _check_answered(settings: ApiOutputsStage, totals: dict[str, Any]) -> None:
+    answered, least = totals["samples"] - totals["refused"], settings.teacher.least_accepted
+    if answered < least * totals["samples"]:
+        raise DataError(
+            f"{settings.name}: the provider refused {totals['refused']} of {totals['samples']} questions, expected an "
+            f"answer to at least {least:.0%} (the teacher's least_accepted); see `gmner teacher status` for its words, "
+            "ask again with `gmner teacher retry`, or lower least_accepted to score them as empty"
+        )
 
 
 def _count(totals: dict[str, Any], answer: Answer) -> None:

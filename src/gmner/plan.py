@@ -23,7 +23,7 @@ from gmner.config.model import FrameSettings, TinyBackbone
 from gmner.config.root import Config
 from gmner.config.run import RunSettings
 from gmner.config.stages import OPERATIONAL
-from gmner.config.teachers import TemplateTeacher
+from gmner.config.teachers import RationalesSettings, TemplateTeacher, content_settings
 from gmner.errors import ConfigError
 from gmner.files import sha256_of_json
 from gmner.fingerprint import code_fingerprint
@@ -67,7 +67,10 @@ class Plan:
     def content(self, job: Job) -> dict[str, Any]:
         """Return the settings that decide what comes out."""
         exclude = OPERATIONAL.get(job.stage)
-        found: dict[str, Any] = self.settings(job).model_dump(mode="json", exclude=exclude)
+        settings = self.settings(job)
+        found: dict[str, Any] = settings.model_dump(mode="json", exclude=exclude)
+        if isinstance(settings, RationalesSettings | ApiOutputsStage):
+            found["teacher"] = content_settings(settings.teacher)
         return found
 
     def code(self, job: Job) -> str:
@@ -163,6 +166,7 @@ class Plan:
             frame=self.config.backbones[run.backbone].frame,
             fine=self._dataset(job).fine,
             when_refused=self.config.teachers[run.teacher].when_refused if run.cot else "no_reasoning",
+            least_accepted=self.config.teachers[run.teacher].least_accepted if run.cot else 0.0,
         )
 
     def _train_settings(self, job: Job) -> stages.TrainStage:

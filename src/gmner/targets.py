@@ -111,10 +111,23 @@ def _source(stage: TargetsStage, samples_path: Path, rationales_path: Path | Non
         if not samples:
             raise _no_samples(samples_path)
         found = read_reasoning(samples, rationales_path, stage.when_refused)
+        _check_accepted(stage, len(samples), found.refused, rationales_path)
         starts = range(0, len(found.samples), GROUP_SAMPLES)
         parts = [_part(found, start) for start in starts]
     groups = [_group(stage, reasoning) for reasoning in parts]
     return Source(lambda: groups, found.refused, found.dropped)
+
+
+def _check_accepted(stage: TargetsStage, samples: int, refused: int, path: Path) -> None:
+    """Raise DataError where so few rationales were accepted that the run would train something else than it says."""
+    accepted = samples - refused
+    if accepted < stage.least_accepted * samples:
+        raise DataError(
+            f"{path}: {accepted} of {samples} rationales were accepted, expected at least "
+            f"{stage.least_accepted:.0%} (the teacher's least_accepted), as the run would hardly learn to reason (cot: "
+            "true); see why they were refused in report.json beside it, mend the teacher's settings, ask again with "
+            "`gmner teacher retry`, or lower least_accepted"
+        )
 
 
 def _no_samples(path: Path) -> DataError:

@@ -172,6 +172,19 @@ def test_what_does_not_fit_is_refused(made: Any, rationales: Any, settings: dict
         made(rationales, **settings)
 
 
+@pytest.mark.parametrize("when", ["no_reasoning", "template", "drop"])
+def test_a_run_that_reasons_needs_rationales(made: Any, tmp_path: Path, when: str) -> None:
+    refused = [rationale(f"train/{n}", None, accepted=False) for n in (2, 3)]
+    few = [RATIONALES_OF[0], *refused]
+    with pytest.raises(DataError, match=r"1 of 3 rationales were accepted, expected at least 50%.*cot: true"):
+        made(few, when_refused=when)
+    assert not (tmp_path / "targets.parquet").exists()
+    made(few, when_refused=when, least_accepted=0.3)
+    with pytest.raises(DataError, match=r"refused|0 of 3 rationales were accepted"):
+        made([rationale("train/1", None, accepted=False), *refused], when_refused=when, least_accepted=0.01)
+    made(few, cot=False)
+
+
 def test_an_impossible_picture_names_its_sample(made: Any, tmp_path: Path) -> None:
     rows = [sample_to_row(sample(5, ANN, size_wh=(4000, 10)))]
     write_table(tmp_path / "samples.parquet", rows, SAMPLES)

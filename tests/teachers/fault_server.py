@@ -18,6 +18,15 @@ INPUT_PRICE, OUTPUT_PRICE = 2.0, 10.0  # dollars per million tokens
 ALL_FAULTS = ("429", "429_after", "429_date", "500", "503", "502", "timeout", "reset", "truncated", "invalid",
               "empty", "refused", "wrong_type", "drip")  # fmt: skip
 FREE = {"429", "429_after", "429_date", "500", "503"}  # the server did not do the work
+WRONG_SETTING = (
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+)
+REJECTIONS = {  # status, message, code, parameter
+    "wrong_setting": (400, WRONG_SETTING, "unsupported_parameter", "max_tokens"),
+    "rejected": (400, "Could not process image", None, None),
+    "policy": (400, "Output blocked by content filtering policy", "content_filter", "prompt"),
+}
+FREE |= REJECTIONS.keys()
 _ERRORS = {"429": 429, "429_after": 429, "429_date": 429, "500": 500, "503": 503, "502": 502}
 
 
@@ -153,6 +162,8 @@ class FaultServer:
             return await _reply(
                 writer, _ERRORS[fault], {"error": {"message": f"fault {fault}{self._said}", "type": "x"}}, extra
             )
+        if fault in REJECTIONS:
+            return await _reply(writer, REJECTIONS[fault][0], rejection(fault, anthropic))
         if self.echo_key:
             body = {**body, "model": body["model"] + self._said}
         text = {"empty": "", "refused": "I can not help with that."}.get(fault or "", answer_to(seen.question, body))
@@ -237,7 +248,7 @@ class FaultServer:
         if anthropic:
             lines = [(one["custom_id"], one["params"]) for one in body["requests"]]
         else:
-            rows = [json.loads(row) for row in self._files[body["input_file_id"]].decode().splitlines()]
+            rows = [json.loads(row) for row in self._files[body["input_file_id"]].decode().split("\n") if row]
             lines = [(row["custom_id"], row["body"]) for row in rows]
         batch["count"] = len(lines)
         # So many of the first batch's questions expire.
@@ -261,7 +272,11 @@ class FaultServer:
         seen = Seen(question_of(question), f"a-{uuid.uuid4().hex}", "expired" if expired else None, False, 0, True)
         self.ledger.seen.append(seen)
         result: dict[str, Any]
-        if expired:
+        if fault := self.batch_faults.get("rejection"):
+            result = {"type": "errored", "error": rejection(fault, True)} if anthropic else {"status_code": 400}
+            if not anthropic:
+                result["body"] = rejection(fault, False)
+        elif expired:
             result = {"type": "expired"} if anthropic else {"code": "batch_expired", "message": "expired"}
         else:
             seen.tokens = tokens_of(question)
@@ -275,7 +290,7 @@ class FaultServer:
             line = {"custom_id": custom_id, "id": "r", "response": None, "error": result}
         else:
             line = {"custom_id": custom_id, "id": "r", "response": {**result, "request_id": "r"}, "error": None}
-        return [json.dumps(line).encode() + b"\n"]
+        return [json.dumps(line, ensure_ascii=False).encode() + b"\n"]
 
     def _view(self, batch: dict[str, Any]) -> dict[str, Any]:
         ended, count = batch["polls"] <= 0, batch["count"]
@@ -335,6 +350,14 @@ def message(body: dict[str, Any], seen: Seen, text: str) -> dict[str, Any]:
     stop = "refusal" if seen.fault == "refused" else "end_turn"
     return {"id": seen.answer_id, "type": "message", "role": "assistant", "model": body["model"], "usage": usage,
             "stop_reason": stop, "stop_sequence": None, "content": [{"type": "text", "text": text}]}  # fmt: skip
+
+
+def rejection(fault: str, anthropic: bool) -> dict[str, Any]:
+    """Return the body of an error that asking again does not mend."""
+    _, text, code, parameter = REJECTIONS[fault]
+    if anthropic:
+        return {"type": "error", "error": {"type": "invalid_request_error", "message": text}}
+    return {"error": {"message": text, "type": "invalid_request_error", "param": parameter, "code": code}}
 
 
 def _head(status: int, length: int, kind: str = "application/json", extra: dict[str, str] | None = None) -> bytes:

@@ -13,12 +13,22 @@ from gmner.schemas import OUTPUTS, read_table
 GOOD = "<think>because</think><answer>Mara Quist|PER|[100,100,700,900]; Port Zelka|LOC|None</answer>"
 
 
-def run(tmp_path: Path, picture: Path, server: FaultServer, capsys: Any, *more: str, **settings: Any) -> Any:
+def run(
+    tmp_path: Path,
+    picture: Path,
+    server: FaultServer,
+    capsys: Any,
+    *more: str,
+    least_accepted: float | None = None,
+    **settings: Any,
+) -> Any:
     samples = [make_sample(n, split="test", image_path=str(picture)) for n in range(4)]
     samples += [make_sample(n, image_path=str(picture)) for n in range(10, 14)]
     write_samples(tmp_path / "samples.parquet", samples)
     teacher = {"provider": "openai", "model": "gpt-4o", "base_url": f"{server.url}/v1", "endpoint": "toy",
                "price": {"input": 2, "output": 10}}  # fmt: skip
+    if least_accepted is not None:
+        teacher["least_accepted"] = least_accepted
     question = {"prompt": "standard", "cot": True, "types": ["PER", "LOC"], "fine": False}
     stage = {"name": "gpt-4o", "teacher": teacher, "question": question, **settings}
     arguments = ["--settings", json.dumps(stage), "--samples", str(tmp_path / "samples.parquet"), "--split", "test"]
@@ -63,6 +73,9 @@ def test_examples_come_from_train_and_have_the_answer_s_form(tmp_path: Path, pic
 
 def test_a_refused_answer_is_an_empty_output(tmp_path: Path, picture: Path, capsys: Any) -> None:
     with FaultServer({"refused": 1.0}) as server:
-        rows = run(tmp_path, picture, server, capsys)
+        with pytest.raises(AssertionError, match="refused 4 of 4 questions, expected an answer to at least 50%"):
+            run(tmp_path, picture, server, capsys)
+        assert not (tmp_path / "o.parquet").exists()
+        rows = run(tmp_path, picture, server, capsys, least_accepted=0)
         assert [row["output"] for row in rows] == [""] * 4
         assert json.loads((tmp_path / "o.json").read_text())["refused"] == 4

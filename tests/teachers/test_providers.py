@@ -11,6 +11,7 @@ from gmner.config.teachers import RationalesSettings
 from gmner.errors import GmnerError
 from gmner.rationales import make_rationales, plan_rationales
 from gmner.schemas import RATIONALES, read_table
+from gmner.teachers.store import AnswerStore, store_folder
 
 PROVIDERS = ("openai", "anthropic")
 FAST = {"first_wait_s": 0.01, "longest_wait_s": 0.2, "timeout_s": 5.0, "attempts": 8}
@@ -196,9 +197,21 @@ def test_batch_faults(tmp_path: Path, picture: Path, provider: str, fault: dict[
         assert server.ledger.batches_created == (2 if "expire" in fault else 1)
 
 
-def test_raw_answers_are_kept(tmp_path: Path, picture: Path) -> None:
-    from gmner.teachers.store import AnswerStore, store_folder
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_line_separators_in_an_answer_do_not_cut_a_batch_s_results(
+    tmp_path: Path, picture: Path, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    separators = "\u2028\u2029\u0085\x0b\x0c\x1c"
+    monkeypatch.setattr("fault_server.answer_to", lambda question, body: f"A{separators}scene. {question[-4:]}")
+    stage = Stage(tmp_path, picture, 3)
+    with FaultServer() as server:
+        rows = stage.run(server, provider, mode="batch", max_tries=1)
+        assert len(rows) == 3 == len(server.ledger.seen)
+        kept = [one.answer.text for one in AnswerStore(store_folder(tmp_path / "store", provider, "big"))]
+        assert len(kept) == 3 and all(text.startswith(f"A{separators}scene") for text in kept)
 
+
+def test_raw_answers_are_kept(tmp_path: Path, picture: Path) -> None:
     stage = Stage(tmp_path, picture, 2)
     with FaultServer() as server:
         stage.run(server, "openai")

@@ -1,15 +1,18 @@
 import multiprocessing
 import os
+import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+import gmner.teachers.store as store_module
 from gmner.errors import DataError
 from gmner.teachers.journal import ShardWriter, count_damaged, read_shards
 from gmner.teachers.protocol import Answer, Usage
-from gmner.teachers.store import AnswerStore, StoredAnswer, answer_key, lock_of, store_folder
+from gmner.teachers.store import AnswerStore, StoredAnswer, answer_key, lock_of, read_unlocked, store_folder
 
 
 def stored(number: int, text: str = "because \u2028 é \n") -> StoredAnswer:
@@ -142,6 +145,68 @@ def test_the_lock_is_held_alone_and_given_back_by_kill_9(tmp_path: Path) -> None
     second.kill()
     for one in (process, second):
         one.join()
+
+
+def test_who_waited_for_a_lock_that_went_with_its_folder_holds_the_new_one(tmp_path: Path) -> None:
+    part, entered, leave, order = tmp_path / "parts" / "1-of-2", threading.Event(), threading.Event(), list[str]()
+
+    def second() -> None:  # waits while the part is taken in and removed
+        with lock_of(part):
+            order.append("second in")
+            AnswerStore(part).add([stored(1)])
+            entered.set()
+            leave.wait(10)
+            order.append("second out")
+
+    def third() -> None:
+        with lock_of(part):
+            order.append("third in")
+
+    threads = [threading.Thread(target=second), threading.Thread(target=third)]
+    with lock_of(part):
+        threads[0].start()
+        time.sleep(0.2)
+        shutil.rmtree(part)
+    assert entered.wait(10)
+    threads[1].start()
+    time.sleep(0.2)
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["second in", "second out", "third in"]
+    assert len(AnswerStore(part)) == 1
+
+
+def test_a_reader_misses_nothing_that_is_compacted_while_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = AnswerStore(tmp_path)
+    owner.add([stored(1)])
+    owner.compact()
+    owner.add([stored(2), stored(3)])
+    real_shards, real_file = store_module.read_shards, store_module.pq.ParquetFile
+
+    def shards(folder: Path):  # type: ignore[no-untyped-def]
+        monkeypatch.setattr(store_module, "read_shards", real_shards)
+        if moment == "before":
+            owner.compact()
+        yield from real_shards(folder)
+        if moment == "between":
+            owner.compact()
+
+    def parquet(path: Path):  # type: ignore[no-untyped-def]
+        monkeypatch.setattr(store_module.pq, "ParquetFile", real_file)
+        found = real_file(path)
+        if moment == "after":
+            owner.compact()
+        return found
+
+    for moment in ("before", "between", "after"):
+        monkeypatch.setattr(store_module, "read_shards", shards)
+        monkeypatch.setattr(store_module.pq, "ParquetFile", parquet)
+        texts = read_unlocked(tmp_path, lambda found: {one.answer.text for one in found})
+        assert len(texts) == len(owner) >= 3, moment
+        owner.add([stored(number + len(owner)) for number in (10, 20)])
 
 
 def test_every_part_decides_the_key() -> None:

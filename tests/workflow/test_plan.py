@@ -93,6 +93,37 @@ def test_what_a_setting_changes(over: dict[str, Any], changed: set[str]) -> None
     assert all(before.identity(job) == after.identity(job) for job in untouched)
 
 
+ADDRESS = {"endpoint": "ours", "base_url": "http://a:1/v1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "over", "same"),
+    [
+        (ADDRESS, {"base_url": "http://b:2/v1"}, True),  # `endpoint` stands for it
+        ({"base_url": "http://a:1/v1"}, {"base_url": "http://b:2/v1"}, False),
+        (ADDRESS, {"endpoint": "theirs"}, False),
+        (ADDRESS, {"max_tokens_name": "max_completion_tokens"}, True),
+        (ADDRESS, {"image": {"tokens": 99}}, True),
+        (ADDRESS, {"image": {"max_side": 99}}, False),
+        (ADDRESS, {"image": None}, False),
+        (ADDRESS, {"least_accepted": 0.1, "budget": {"requests": 9}, "limits": {"longest_asked_wait_s": 9}}, True),
+        (ADDRESS, {"max_tokens": 9}, False),
+    ],
+)
+def test_what_a_teacher_s_setting_changes(before: dict[str, Any], over: dict[str, Any], same: bool) -> None:
+    def planned(more: dict[str, Any]) -> Plan:
+        teacher = {"provider": "openai", "model": "big", **before, **more}
+        return plan(
+            teachers={"remote": teacher},
+            runs={"taught": {"teacher": "remote"}, "alone": {"kind": "api", "teacher": "remote"}},
+        )
+
+    jobs = [Job("rationales", dataset="demo", name="remote"), Job("api_outputs", dataset="demo", run="alone", seed=42)]
+    jobs += [Job(stage, dataset="demo", run="taught", seed=42) for stage in ("targets", "train", "scores")]
+    first, second = planned({}), planned(over)
+    assert [first.identity(job) == second.identity(job) for job in jobs] == [same] * 5
+
+
 def test_a_source_s_mirror_changes_nothing() -> None:
     job = Job("samples", dataset="tweets")
     mirrored = plan(sources={"twitter-gmner": {"mirror": "here"}})

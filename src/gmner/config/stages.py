@@ -12,8 +12,7 @@ from gmner.config.model import BackboneSettings, FrameSettings
 from gmner.config.report import ReportSettings
 from gmner.config.run import GenerateSettings, GrbpSettings, ScoreSettings, TrainSettings
 from gmner.config.sources import Source, SourceName
-from gmner.config.teachers import OPERATIONAL as TEACHER_OPERATIONAL
-from gmner.config.teachers import RationalesSettings
+from gmner.config.teachers import LEAST_ACCEPTED, RationalesSettings, Share
 
 
 class DownloadStage(Settings):
@@ -56,6 +55,7 @@ class TargetsStage(Settings):
     frame: FrameSettings
     fine: bool  # label entities with their fine types
     when_refused: Literal["no_reasoning", "template", "drop"]  # samples whose rationale was refused
+    least_accepted: Share = LEAST_ACCEPTED  # of the rationales
 
 
 class Question(Settings):
@@ -150,9 +150,8 @@ class ReportStage(Settings):
 
 OPERATIONAL: dict[str, Any] = {
     "download": {"source": {"mirror", "retries", "timeout_seconds", "max_files", "max_bytes"}},
-    "rationales": {"teacher": set(TEACHER_OPERATIONAL)},
-    "api_outputs": {"teacher": set(TEACHER_OPERATIONAL)},
     "backbone": {"backbone": {"mirror"}},
+    "targets": {"least_accepted"},
     "train": {
         "run": True,
         "dataset": True,
@@ -163,4 +162,4 @@ OPERATIONAL: dict[str, Any] = {
     },
     "generate": {"backbone": {"mirror"}, "generate": {"batch_size", "shards", "attention", "gpu_memory"}},
 }
-"""Keys of a stage's settings that decide how it is done and not what comes out."""
+"""Keys of a stage's settings that decide how it is done and not what comes out; a teacher's: `content_settings`."""

@@ -50,6 +50,7 @@ class Limits(Settings):
     attempts: int = Field(8, ge=1)  # per request, for failures that may pass
     first_wait_s: float = Field(1.0, gt=0)  # doubled with each attempt, with jitter
     longest_wait_s: float = Field(60.0, gt=0)
+    longest_asked_wait_s: float = Field(900.0, gt=0)  # where the server asks for more, the stage stops and says so
 
     @model_validator(mode="after")
     def _check(self) -> "Limits":
@@ -58,10 +59,15 @@ class Limits(Settings):
         return self
 
 
+LEAST_ACCEPTED = 0.5
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class _Teacher(Settings):
     max_tries: int = Field(1, ge=1)  # answers asked for one sample, the refusal's reason given back
     acceptance: AcceptanceLimits = AcceptanceLimits()
     when_refused: Literal["no_reasoning", "template", "drop"] = "no_reasoning"  # what training does
+    least_accepted: Share = LEAST_ACCEPTED  # of all rationales (or outputs); with fewer nothing is trained (or scored)
 
 
 class TemplateTeacher(_Teacher):
@@ -144,11 +150,15 @@ class RationalesSettings(Settings):
 
 
 # Settings that decide how fast, how safely and how dearly answers come, but never what they are.
-OPERATIONAL = frozenset(
+_OPERATIONAL = frozenset(
     {"mode", "limits", "budget", "price", "batch_poll_s", "batch_requests", "key_variable", "batch_size", "shards"}
+    | {"max_tokens_name", "least_accepted"}
 )
 
 
 def content_settings(teacher: BaseModel) -> dict[str, Any]:
     """Return the settings that decide what a teacher's rationales are: all but the operational ones."""
-    return teacher.model_dump(mode="json", exclude=set(OPERATIONAL))
+    exclude: dict[str, Any] = {**dict.fromkeys(_OPERATIONAL, True), "image": {"tokens"}}
+    if getattr(teacher, "endpoint", None) is not None:  # it stands for the address
+        exclude["base_url"] = True
+    return teacher.model_dump(mode="json", exclude=exclude)

@@ -14,11 +14,30 @@ from anthropic.types import Message as AnthropicMessage
 
 from gmner.config.teachers import AnthropicTeacher
 from gmner.errors import GmnerError
-from gmner.teachers.failures import Secret, failure_of_status
-from gmner.teachers.protocol import Answer, BatchFailure, BatchState, Message, PassingError, Request, Usage, body_of
+from gmner.teachers.failures import Secret, batch_failure_of, failure_of_status
+from gmner.teachers.protocol import (
+    Answer,
+    BatchFailure,
+    BatchState,
+    Message,
+    PassingError,
+    RejectedError,
+    Request,
+    Usage,
+    body_of,
+)
 
 _TAG_LETTERS, _KEY_LETTERS = 12, 48  # of a question's id in a batch, which may have 64
 _CLOCKS_DIFFER_S = 2 * 86_400.0  # this machine's may be days off
+# The types of errors that asking again does not mend, and the status each has outside of batches.
+_STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+}
 
 
 class AnthropicProvider:
@@ -116,13 +135,19 @@ class AnthropicProvider:
                 return self._answer_of(result["message"])
             except (PassingError, KeyError) as error:
                 return BatchFailure(str(error))
-        text = self._secret.scrub(json.dumps(result.get("error") or result.get("type")))
-        if "invalid_request" in text:
-            return Answer(text[:400], "refused", raw={"error": text[:400]})
-        return BatchFailure(text)
+        said = result.get("error") or {}
+        text = self._secret.scrub(json.dumps(said or result.get("type")))
+        inner = said.get("error", said) if isinstance(said, Mapping) else {}
+        status = _STATUS_OF_TYPE.get(str(inner.get("type")) if isinstance(inner, Mapping) else "")
+        if status is None:
+            return BatchFailure(text)
+        return batch_failure_of(failure_of_status(status, text, {}, self._secret, self._settings.model, said))
 
     async def _control(self, call: Any) -> Any:
-        result = await self._call(call)
+        try:
+            result = await self._call(call)
+        except RejectedError as error:
+            raise GmnerError(f"the provider refuses the batch: {error}") from None
         if isinstance(result, Answer):
             raise GmnerError(f"the provider refuses the batch: {result.text}")
         return result
@@ -132,7 +157,12 @@ class AnthropicProvider:
             return await call
         except anthropic.APIStatusError as error:
             meaning = failure_of_status(
-                error.status_code, str(error.message), error.response.headers, self._secret, self._settings.model
+                error.status_code,
+                str(error.message),
+                error.response.headers,
+                self._secret,
+                self._settings.model,
+                error.body,
             )
         except anthropic.APITimeoutError:
             meaning = PassingError("the connection timed out", maybe_paid=True)

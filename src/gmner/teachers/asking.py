@@ -16,12 +16,13 @@ from gmner.records import Sample
 from gmner.teachers.gate import Gate
 from gmner.teachers.ledger import BudgetSpentError, Ledger, ended_record, sent_record
 from gmner.teachers.pricing import NOTHING, Amount, cost_of, most_of
-from gmner.teachers.protocol import Answer, PassingError, Provider, Request
+from gmner.teachers.protocol import Answer, PassingError, Provider, RejectedError, Request
 from gmner.teachers.store import AnswerStore, StoredAnswer
 from gmner.teachers.teaching import Outcome, Teaching, resolve
 
 LOGGER = logging.getLogger(__name__)
 _FAILURES_IN_A_ROW = 100
+FIRST_REJECTED = 5  # so many questions rejected and none answered: it is a setting, not the questions
 
 
 class GaveUpError(Exception):
@@ -92,6 +93,9 @@ class Asker:
         self._room = asyncio.Event()
         self._jitter = random.SystemRandom()
         self._failures_in_a_row = 0
+        self._answered = False
+        self._rejected: set[str] = set()
+        self._halt = asyncio.Event()
         self.stopped: BaseException | None = None
         self.last_failure = ""
 
@@ -99,16 +103,20 @@ class Asker:
         """Send nothing more; what is in flight may still arrive."""
         self.stopped = self.stopped or reason
         self._room.set()
+        self._halt.set()
+        self._gate.open()
 
     async def ask(self, request: Request) -> None:
         """Return once the store has an answer. The same question asked twice at once is sent once.
 
         Raises GaveUpError where all attempts failed and StoppedError where asking has stopped.
         """
-        if other := self._asking.get(request.key):
+        while other := self._asking.get(request.key):
             await asyncio.shield(other)
         if request.key in self.store:
             return
+        if request.key in self._rejected:
+            raise GaveUpError("rejected before")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking[request.key] = done
         try:
@@ -117,19 +125,23 @@ class Asker:
             self.stop(error)
             raise StoppedError from error
         finally:
-            del self._asking[request.key]
+            self._asking.pop(request.key, None)
             done.set_result(None)
 
     async def _attempts(self, request: Request) -> None:
         for number in range(self.limits.attempts):
             try:
                 await self._attempt(request)
+            except RejectedError as error:
+                self._reject(request, error)
+                raise GaveUpError(str(error)) from None
             except PassingError as error:
                 self._failed(error)
                 if number + 1 < self.limits.attempts:
                     await self._back_off(number, error.wait_s)
             else:
                 self._failures_in_a_row = 0
+                self._answered = True
                 self._gate.went_well()
                 return
         raise GaveUpError(f"no answer after {self.limits.attempts} attempts")
@@ -151,7 +163,7 @@ class Asker:
         except PassingError as error:
             fate = None if error.maybe_paid else NOTHING
             raise
-        except GmnerError:
+        except (GmnerError, RejectedError):
             fate = NOTHING
             raise
         finally:
@@ -168,7 +180,7 @@ class Asker:
             raise PassingError(f"no answer in {self.limits.timeout_s:g} s", maybe_paid=True) from None
         except PassingError as error:
             if error.slow_down:
-                self._gate.slow_down(sent_at, error.wait_s)
+                self._gate.slow_down(sent_at, min(error.wait_s or 0.0, self.limits.longest_asked_wait_s))
             raise
         except GmnerError as error:
             self.stop(error)  # while this place is still held, so that nobody takes it
@@ -194,6 +206,12 @@ class Asker:
             cost = fate.usd if self._price else None
         return StoredAnswer(request.key, request.sample.sample_id, with_cost(answer, cost)), fate
 
+    def _reject(self, request: Request, error: RejectedError) -> None:
+        self._rejected.add(request.key)
+        self.last_failure = rejected_text(error, request.sample.sample_id)
+        if not self._answered and len(self._rejected) >= FIRST_REJECTED:
+            raise GmnerError(all_rejected_text(len(self._rejected), str(error)))
+
     def _failed(self, error: PassingError) -> None:
         self.last_failure = str(error)
         self._failures_in_a_row += 1
@@ -206,7 +224,40 @@ class Asker:
 
     async def _back_off(self, number: int, wait_s: float | None) -> None:
         most = min(self.limits.longest_wait_s, self.limits.first_wait_s * 2**number)
-        await asyncio.sleep(max(wait_s or 0.0, self._jitter.uniform(0.5, 1.0) * most))
+        await pause(max(checked_wait(wait_s, self.limits), self._jitter.uniform(0.5, 1.0) * most), self._halt)
+
+
+async def pause(seconds: float, halt: asyncio.Event) -> None:
+    """Wait, but not beyond the moment when asking stops."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(halt.wait(), seconds)
+
+
+def checked_wait(wait_s: float | None, limits: Limits) -> float:
+    """Return the seconds that a server asks to wait. Raises GmnerError where they are more than the limit."""
+    if wait_s is not None and wait_s > limits.longest_asked_wait_s:
+        raise GmnerError(
+            f"the provider asks to wait {wait_s:g} s, longer than limits.longest_asked_wait_s "
+            f"({limits.longest_asked_wait_s:g}); run again by then, or raise that limit; nothing that was answered is "
+            "lost"
+        )
+    return wait_s or 0.0
+
+
+def rejected_text(error: object, sample_id: str) -> str:
+    """Say that one question is rejected, and what to do about its sample."""
+    return (
+        f"the provider rejects the question about sample '{sample_id}' ({error}); mend or leave out the sample, or "
+        "give it a rationale by `gmner teacher import`"
+    )
+
+
+def all_rejected_text(count: int, text: str) -> str:
+    """Say that the first questions were all rejected."""
+    return (
+        f"the provider rejected the first {count} questions and answered none, so that a setting is wrong and not a "
+        f"question; look at the teacher's model, max_tokens, temperature and image; it said: {text}"
+    )
 
 
 def with_cost(answer: Answer, cost: float | None) -> Answer:

@@ -17,16 +17,24 @@ from typing import Any
 from gmner.config.teachers import Limits, Price
 from gmner.errors import GmnerError
 from gmner.records import Sample
-from gmner.teachers.asking import with_cost
+from gmner.teachers.asking import (
+    FIRST_REJECTED,
+    all_rejected_text,
+    checked_wait,
+    pause,
+    rejected_text,
+    with_cost,
+)
 from gmner.teachers.ledger import BudgetSpentError, Ledger, OpenBatch
 from gmner.teachers.pricing import NOTHING, Amount, cost_of, most_of
-from gmner.teachers.protocol import Answer, BatchProvider, PassingError, Request
+from gmner.teachers.protocol import Answer, BatchFailure, BatchProvider, PassingError, Request
 from gmner.teachers.store import AnswerStore, StoredAnswer
 from gmner.teachers.teaching import Outcome, Teaching, resolve
 
 LOGGER = logging.getLogger(__name__)
 _KEY_LETTERS = 48  # providers allow 64 letters for a question's id, and a tag may stand before it
 _ANSWERS_AT_ONCE = 256
+_LOOKS = 3  # for a batch that may have been created: a provider's list may lag behind
 
 
 class BatchAsker:
@@ -47,12 +55,19 @@ class BatchAsker:
         self._provider, self._price, self._max_tokens = provider, price, max_tokens
         self._poll_s, self._most_requests = poll_s, most_requests
         self._failures: Counter[str] = Counter()
+        self._answered = self._lost = False
+        self._rejected = 0  # of the batch that was read last
+        self._submitted: set[str] = set()  # tags of this run
+        self._rejected_texts: dict[str, str] = {}
+        self._wrong_setting: str | None = None
+        self._halt = asyncio.Event()
         self.stopped: BaseException | None = None
         self.last_failure = ""
 
     def stop(self, reason: BaseException) -> None:
         """Submit nothing more; what is submitted is found again by the next run."""
         self.stopped = self.stopped or reason
+        self._halt.set()
 
     async def ask_all(
         self, teaching: Teaching, samples: Callable[[], Iterable[Sample]], on_done: Callable[[Sample], None]
@@ -64,7 +79,10 @@ class BatchAsker:
         done: set[bytes] = set()
         await self._settle()
         while True:
+            self._lost = False
             gave_up = await self._submit_round(teaching, samples(), done, on_done)
+            if self._lost:
+                continue
             if not self.ledger.open_batches:
                 return gave_up
             await self._wait_for_one()
@@ -88,6 +106,8 @@ class BatchAsker:
                 continue
             if self._failures[step.key] >= self.limits.attempts:
                 gave_up += 1
+                if step.key in self._rejected_texts:
+                    self.last_failure = rejected_text(self._rejected_texts[step.key], sample.sample_id)
                 continue
             if step.key in open_keys:
                 continue
@@ -119,6 +139,7 @@ class BatchAsker:
         keys = tuple(request.key for request, _ in taken)
         batch = OpenBatch(uuid.uuid4().hex, keys, amount, time.time())
         self.ledger.plan_batch(batch)
+        self._submitted.add(batch.tag)
         await self._submit_planned(batch, [line for _, line in taken])
 
     async def _submit_planned(self, batch: OpenBatch, lines: list[Mapping[str, Any]]) -> None:
@@ -129,10 +150,15 @@ class BatchAsker:
                 self.last_failure = str(error)
                 await self._back_off(number, error.wait_s)
                 # It may have been created although no answer arrived: never create it twice.
-                if error.maybe_paid and (found := await self._find(batch)):
-                    batch_id = found
-                else:
+                if error.slow_down:
                     continue
+                found = await self._look_for(batch) if error.maybe_paid else await self._find(batch)
+                if found is None and error.maybe_paid:
+                    self._lose(batch)
+                    return
+                if found is None:
+                    continue
+                batch_id = found
             except GmnerError:
                 self.ledger.collected(batch.tag, NOTHING)
                 raise
@@ -149,16 +175,31 @@ class BatchAsker:
         for batch in self.ledger.open_batches:
             if batch.batch_id is not None:
                 continue
-            found = await self._find(batch)
-            if found is None:  # a provider's list may lag behind; how long ago it was no clock says for certain
-                await asyncio.sleep(self._poll_s)
-                found = await self._find(batch)
+            found = await self._look_for(batch)
             if found is None:
-                LOGGER.info("a batch of %d questions was planned and never submitted", len(batch.keys))
-                self.ledger.collected(batch.tag, NOTHING)
+                self._lose(batch)
             else:
                 LOGGER.info("batch %s of an earlier run is found again", found)
                 self.ledger.submitted(batch.tag, found)
+
+    async def _look_for(self, batch: OpenBatch) -> str | None:
+        """Look for a batch again and again, waiting longer each time; how long ago it was no clock says for certain."""
+        for number in range(_LOOKS):
+            if number:
+                await self._pause(number * self._poll_s)
+            if (found := await self._find(batch)) is not None:
+                return found
+        return None
+
+    def _lose(self, batch: OpenBatch) -> None:
+        """Give a batch up: its questions are asked in another one, and what it may have cost stays in the ledger."""
+        LOGGER.warning(
+            "the provider does not have a batch of %d questions that was planned; what it may have cost counts as paid",
+            len(batch.keys),
+        )
+        self.ledger.lost(batch.tag)
+        self._lost = True
+        self._failures.update(batch.keys)
 
     async def _find(self, batch: OpenBatch) -> str | None:
         return await self._patiently(lambda: self._provider.find_batch(batch.tag, batch.planned_at, len(batch.keys)))
@@ -177,7 +218,7 @@ class BatchAsker:
                 if state.ended:
                     await self._collect(batch, batch_id)
                     return
-            await asyncio.sleep(self._poll_s)
+            await self._pause(self._poll_s)
 
     async def _collect(self, batch: OpenBatch, batch_id: str) -> None:
         """Keep a batch's answers, then write down what it came to."""
@@ -188,11 +229,16 @@ class BatchAsker:
         actual = await self._patiently(read)
         self.ledger.collected(batch.tag, actual)
         LOGGER.info("batch %s: %d answers", batch_id, actual.requests)
+        self._answered = self._answered or actual.requests > 0
+        if self._wrong_setting is not None:
+            raise GmnerError(self._wrong_setting)
+        if not self._answered and FIRST_REJECTED <= len(batch.keys) == self._rejected:
+            raise GmnerError(all_rejected_text(self._rejected, self.last_failure))
 
     async def _keep(self, batch: OpenBatch, results: AsyncIterator[tuple[str, Any]]) -> Amount:
         by_letters = {key[:_KEY_LETTERS]: key for key in batch.keys}
         answers: dict[str, StoredAnswer] = {}
-        actual, failures = NOTHING, set()
+        actual, failed = NOTHING, dict[str, BatchFailure]()
         async for letters, result in results:
             key = by_letters.get(letters[:_KEY_LETTERS])
             if key is None or key in answers:  # not ours, or told twice
@@ -202,14 +248,26 @@ class BatchAsker:
                 answers[key] = StoredAnswer(key, f"batch {batch.tag}", with_cost(result, cost))
                 actual += Amount(cost, result.usage.tokens)
             else:
-                failures.add(key)
-                self.last_failure = result.text
+                failed[key] = result
         kept = list(answers.values())
         for start in range(0, len(kept), _ANSWERS_AT_ONCE):
             await asyncio.to_thread(self.store.add, kept[start : start + _ANSWERS_AT_ONCE])
         for key in set(batch.keys) - answers.keys():
             self._failures[key] += 1
+        self._rejected = 0
+        if batch.tag in self._submitted:  # those of an earlier run may have been asked with other settings
+            self._note_failures({key: one for key, one in failed.items() if key not in answers})
         return actual
+
+    def _note_failures(self, failed: Mapping[str, BatchFailure]) -> None:
+        for key, one in failed.items():
+            self.last_failure = one.text
+            if one.stops:
+                self._wrong_setting = one.text
+            if one.rejected:
+                self._rejected += 1
+                self._rejected_texts[key] = one.text
+                self._failures[key] = self.limits.attempts
 
     async def _patiently(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Await a call to the provider, again after a failure that may pass."""
@@ -225,7 +283,12 @@ class BatchAsker:
         )
 
     async def _back_off(self, number: int, wait_s: float | None) -> None:
-        await asyncio.sleep(max(wait_s or 0.0, min(self.limits.longest_wait_s, self.limits.first_wait_s * 2**number)))
+        own = min(self.limits.longest_wait_s, self.limits.first_wait_s * 2**number)
+        await self._pause(max(checked_wait(wait_s, self.limits), own))
+
+    async def _pause(self, seconds: float) -> None:
+        await pause(seconds, self._halt)
+        self._check_stopped()
 
     def _check_stopped(self) -> None:
         if self.stopped:

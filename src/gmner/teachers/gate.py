@@ -24,6 +24,7 @@ class Gate:
         self._complained = False
         self._fell_at = 0.0
         self._closed_until = 0.0
+        self._opened = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
@@ -51,6 +52,8 @@ class Gate:
 
     def slow_down(self, sent_at: float, wait_s: float | None) -> None:
         """Let fewer through, after a complaint about a request sent at `sent_at` (monotonic seconds)."""
+        if self._opened:
+            return
         now = time.monotonic()
         if wait_s:
             self._closed_until = max(self._closed_until, now + wait_s)
@@ -58,6 +61,12 @@ class Gate:
             self._complained = True
             self._fell_at = now
             self.limit = max(1.0, self.limit * _FALL)
+
+    def open(self) -> None:
+        """Hold nothing back any more: those who wait are let in to find that asking has stopped."""
+        self._closed_until, self.limit, self._opened = 0.0, self._most, True
+        if self._waiting:
+            self._let_in()
 
     def _leave(self) -> None:
         self.in_flight -= 1

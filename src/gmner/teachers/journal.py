@@ -101,16 +101,30 @@ def read_place(place: Place) -> dict[str, Any]:
     return value
 
 
+_WAITING = "another process is asking this teacher; waiting until it has ended"
+
+
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` alone, waiting for it; the system gives it back however the process ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            LOGGER.info("%s: another process is asking this teacher; waiting until it has ended", path)
-            fcntl.flock(stream, fcntl.LOCK_EX)
+def locked(path: Path, waiting: str | None = _WAITING) -> Iterator[None]:
+    """Hold the lock file `path` alone, waiting for it; the system gives it back however the process ends.
+
+    The owner may remove the file, with its folder: who waited for it then takes the one that is there now.
+    `waiting` is said when it has to be waited for.
+    """
+    with contextlib.ExitStack() as stack:
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # its owner removes the folder just now
+                stream = stack.enter_context(path.open("a+b"))
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if waiting:
+                        LOGGER.info("%s: %s", path, waiting)
+                    fcntl.flock(stream, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                    break
+            stack.pop_all().close()
         yield
 
 

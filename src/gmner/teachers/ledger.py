@@ -13,6 +13,7 @@ from typing import Any
 
 from gmner.config.teachers import Budget
 from gmner.errors import GmnerError
+from gmner.teachers.grants import Grant, ledgers_held
 from gmner.teachers.journal import ShardWriter, read_shards
 from gmner.teachers.pricing import NOTHING, Amount
 
@@ -50,19 +51,24 @@ class _State:
 
 
 class Ledger:
-    """The ledger of one model of one provider; its folder must be held alone (`store.lock_of`)."""
+    """The ledger of one model of one provider, or of a part of it; its folder must be held alone (`store.lock_of`).
+
+    The budget is one for the main ledger and those of all parts, whoever writes to them at the same time (`grants`).
+    """
 
     def __init__(self, folder: Path, budget: Budget) -> None:
         self._folder = folder / "ledger"
         self._budget = budget
         self._writer = ShardWriter(self._folder)
-        self._state = _read(self._folder)
-        for amount in self._state.sent.values():  # of a process that died
-            self._state.sums.unknown += amount
         self._in_flight: dict[str, Amount] = {}
         self._in_flight_sum = NOTHING
-        if len(list(self._folder.glob("*"))) > _FOLDED_SHARDS:
-            self._fold()
+        with ledgers_held(folder):
+            self._state = _read(self._folder)
+            for amount in self._state.sent.values():  # of a process that died
+                self._state.sums.unknown += amount
+            if len(list(self._folder.glob("*"))) > _FOLDED_SHARDS:
+                self._fold()
+            self._grant = Grant(folder, budget, spent_of, self.committed())
 
     @property
     def sums(self) -> Sums:
@@ -83,7 +89,7 @@ class Ledger:
 
     def allows(self, amount: Amount) -> bool:
         """Say whether the budget has room for `amount` beside all that may have to be paid."""
-        return not self._exceeds(self.committed() + amount)
+        return self._grant.reaches(self.committed() + amount)
 
     def reserve(self, attempt: str, amount: Amount) -> bool:
         """Take the room for one request, where there is room; the record of it must then be written."""
@@ -131,25 +137,22 @@ class Ledger:
         del self._state.batches[tag]
         self._state.sums.paid += actual
 
+    def lost(self, tag: str) -> None:
+        """Write down that a batch is not found: it may have been created, and what it may cost stays."""
+        self.write([{"kind": "lost", "tag": tag}])
+        self._state.sums.unknown += self._state.batches.pop(tag).amount
+
     def spent_text(self) -> str:
         """Say how much of the budget is gone and what to do."""
         return (
-            f"the budget is spent: {_shown(self.committed())} of {_limits(self._budget)} are paid or may have to be "
-            "paid, and another request may cost more than the rest; raise the teacher's budget and run again, "
-            "nothing that was answered is lost"
+            f"the budget is spent: {_shown(self.committed() + self._grant.others)} of {_limits(self._budget)} are paid "
+            "or may have to be paid, and another request may cost more than the rest; raise the teacher's budget and "
+            "run again, nothing that was answered is lost"
         )
 
     def close(self) -> None:
         """Close the file."""
         self._writer.close()
-
-    def _exceeds(self, total: Amount) -> bool:
-        budget = self._budget
-        return (
-            (budget.usd is not None and (total.usd or 0.0) > budget.usd + 1e-12)
-            or (budget.tokens is not None and total.tokens > budget.tokens)
-            or (budget.requests is not None and total.requests > budget.requests)
-        )
 
     def _fold(self) -> None:
         """Replace all shards by one that says the same; a crash on the way doubles nothing."""
@@ -182,6 +185,15 @@ def read_sums(folder: Path) -> tuple[Sums, list[OpenBatch]]:
     return state.sums, list(state.batches.values())
 
 
+def spent_of(folder: Path) -> Amount:
+    """Return all that is paid or may have to be paid by a ledger."""
+    sums, batches = read_sums(folder)
+    total = sums.paid + sums.unknown
+    for batch in batches:
+        total += batch.amount
+    return total
+
+
 def sent_record(attempt: str, key: str, amount: Amount) -> dict[str, Any]:
     """Return the record of a request about to be sent."""
     return {"kind": "sent", "attempt": attempt, "key": key, **_amount_record(amount)}
@@ -210,7 +222,7 @@ def _read(folder: Path) -> _State:
     folded = {name for _, record in records if record["kind"] == "folded" for name in record["shards"]}
     state = _State()
     # A batch is submitted and collected by later processes too, and shards have no order: kinds have.
-    order = {"folded": 0, "planned": 1, "sent": 1, "submitted": 2, "unknown": 3, "paid": 3, "collected": 3}
+    order = {"folded": 0, "planned": 1, "sent": 1, "submitted": 2, "unknown": 3, "paid": 3, "collected": 3, "lost": 3}
     for name, record in sorted(records, key=lambda entry: order[entry[1]["kind"]]):
         if name not in folded:
             _apply(state, record)
@@ -238,6 +250,8 @@ def _apply(state: _State, record: dict[str, Any]) -> None:
     elif kind == "collected":
         state.batches.pop(record["tag"], None)
         state.sums.paid += _amount(record)
+    elif kind == "lost" and record["tag"] in state.batches:
+        state.sums.unknown += state.batches.pop(record["tag"]).amount
 
 
 def _amount_record(amount: Amount) -> dict[str, Any]:

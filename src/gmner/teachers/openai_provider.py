@@ -12,8 +12,18 @@ import openai
 
 from gmner.config.teachers import OpenAITeacher
 from gmner.errors import GmnerError
-from gmner.teachers.failures import Secret, failure_of_status
-from gmner.teachers.protocol import Answer, BatchFailure, BatchState, Message, PassingError, Request, Usage, body_of
+from gmner.teachers.failures import Secret, batch_failure_of, failure_of_status
+from gmner.teachers.protocol import (
+    Answer,
+    BatchFailure,
+    BatchState,
+    Message,
+    PassingError,
+    RejectedError,
+    Request,
+    Usage,
+    body_of,
+)
 
 MARK = "gmner"  # the batch's metadata key that carries our tag
 _CLOCKS_DIFFER_S = 2 * 86_400.0  # this machine's may be days off
@@ -57,7 +67,10 @@ class OpenAIProvider:
     async def submit_batch(self, tag: str, lines: Sequence[Mapping[str, Any]]) -> str:
         """Upload the lines and create a batch with `tag` in its metadata."""
         data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8")
-        uploaded = await self._control(self._client.files.create(file=(f"{tag}.jsonl", data), purpose="batch"))
+        try:
+            uploaded = await self._control(self._client.files.create(file=(f"{tag}.jsonl", data), purpose="batch"))
+        except PassingError as error:  # a file alone is no batch, and costs nothing
+            raise PassingError(str(error), wait_s=error.wait_s, maybe_paid=False, slow_down=error.slow_down) from None
         batch = await self._control(
             self._client.batches.create(
                 input_file_id=uploaded.id,
@@ -96,7 +109,7 @@ class OpenAIProvider:
             if not file_id:
                 continue
             content = await self._control(self._client.files.content(file_id))
-            for line in content.text.splitlines():
+            for line in content.text.split("\n"):  # splitlines also cuts inside a JSON text, at U+2028
                 try:
                     result = json.loads(line) if line.strip() else None
                 except ValueError:
@@ -116,14 +129,17 @@ class OpenAIProvider:
                 return self._answer_of(response["body"])
             except PassingError as error:
                 return BatchFailure(str(error))
-        meaning = failure_of_status(
-            response["status_code"], json.dumps(response.get("body")), {}, self._secret, self._settings.model
+        body = response.get("body")
+        return batch_failure_of(
+            failure_of_status(response["status_code"], json.dumps(body), {}, self._secret, self._settings.model, body)
         )
-        return meaning if isinstance(meaning, Answer) else BatchFailure(str(meaning))
 
     async def _control(self, call: Any) -> Any:
         """Await a call that is no question: a refusal of it is an error of the user's."""
-        result = await self._call(call)
+        try:
+            result = await self._call(call)
+        except RejectedError as error:
+            raise GmnerError(f"the provider refuses the batch: {error}") from None
         if isinstance(result, Answer):
             raise GmnerError(f"the provider refuses the batch: {result.text}")
         return result
@@ -133,7 +149,12 @@ class OpenAIProvider:
             return await call
         except openai.APIStatusError as error:
             meaning = failure_of_status(
-                error.status_code, str(error.message), error.response.headers, self._secret, self._settings.model
+                error.status_code,
+                str(error.message),
+                error.response.headers,
+                self._secret,
+                self._settings.model,
+                error.body,
             )
         except openai.APITimeoutError:
             meaning = PassingError("the connection timed out", maybe_paid=True)

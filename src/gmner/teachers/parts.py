@@ -2,8 +2,7 @@
 
 Part `k` of `n` asks about every n-th training sample, from the k-th on. Its answers and its ledger lie in
 `<store>/<provider>--<model>/parts/<k>-of-<n>/`, held alone like the main store's. Nothing is asked that the main
-store or another part has answered. What is left of the budget is divided by n, so that all parts together stay
-within it.
+store or another part has answered. The budget is one for the main store and all parts (`grants`).
 """
 
 import contextlib
@@ -11,11 +10,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from gmner.config.teachers import Budget
 from gmner.records import Sample
 from gmner.shards import Shard
-from gmner.teachers.ledger import read_sums
-from gmner.teachers.pricing import Amount
+from gmner.teachers.grants import LOCK, grant_sum_of, ledgers_held
+from gmner.teachers.ledger import spent_of
 from gmner.teachers.protocol import Answer, Request
 from gmner.teachers.store import AnswerStore, StoredAnswer, lock_of, read_unlocked
 from gmner.teachers.teaching import Outcome, Teaching, resolve
@@ -26,26 +24,6 @@ _ANSWERS_AT_ONCE = 1000
 def part_folder(folder: Path, shard: Shard) -> Path:
     """Return the folder of one part below a model's folder of the store."""
     return folder / "parts" / str(shard)
-
-
-def budget_of_part(budget: Budget, folder: Path, count: int) -> Budget:
-    """Return what each of `count` parts may spend: what is neither spent nor open elsewhere, divided by `count`."""
-    spent = _spent(folder)
-    for other in (folder / "parts").glob("*-of-*"):
-        if not other.name.endswith(f"-of-{count}"):
-            spent += _spent(other)
-    usd = None if budget.usd is None else max(budget.usd - (spent.usd or 0.0), 0.0) / count
-    tokens = None if budget.tokens is None else max(budget.tokens - spent.tokens, 0) // count
-    requests = None if budget.requests is None else max(budget.requests - spent.requests, 0) // count
-    return Budget(usd=usd, tokens=tokens, requests=requests)
-
-
-def _spent(folder: Path) -> Amount:
-    sums, batches = read_sums(folder)
-    total = sums.paid + sums.unknown
-    for batch in batches:
-        total += batch.amount
-    return total
 
 
 def take_known(teaching: Teaching, samples: Iterable[Sample], store: AnswerStore, folder: Path) -> list[Sample]:
@@ -100,13 +78,27 @@ def take_in_parts(folder: Path) -> int:
     for part in sorted((folder / "parts").glob("*-of-*")):
         with lock_of(part):
             taken += _take_answers(folder, part)
-            (folder / "ledger").mkdir(parents=True, exist_ok=True)
-            for path in sorted((part / "ledger").glob("*")):
-                path.replace(folder / "ledger" / path.name)
-            shutil.rmtree(part)
+            with ledgers_held(folder):
+                grant_sum_of(part, spent_of)
+                (folder / "ledger").mkdir(parents=True, exist_ok=True)
+                for path in sorted((part / "ledger").glob("*")):
+                    path.replace(folder / "ledger" / path.name)
+            _remove(part)
     with contextlib.suppress(OSError):
         (folder / "parts").rmdir()
     return taken
+
+
+def _remove(part: Path) -> None:
+    """Remove a part that is held: its lock last, so that nobody has begun anew in it before it is empty."""
+    for path in part.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+    (part / LOCK).unlink()
+    with contextlib.suppress(OSError):  # somebody has begun anew
+        part.rmdir()
 
 
 def _take_answers(folder: Path, part: Path) -> int:

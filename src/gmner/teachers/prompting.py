@@ -10,7 +10,6 @@ from gmner.records import Box, Entity
 
 FOLDER = "prompts"
 FINGERPRINT_FILES = ("teachers/prompts",)
-FINGERPRINT_FILES = ("teachers/prompts",)
 
 
 @functools.cache

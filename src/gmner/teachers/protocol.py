@@ -81,7 +81,8 @@ class Answer:
 class Provider(Protocol):
     """Answers questions. A new provider is one module with a class of this form.
 
-    A failure that may pass raises `PassingError`, one that cannot a `GmnerError`.
+    A failure that may pass raises `PassingError`, one of this question alone `RejectedError`, one that cannot pass for
+    any question a `GmnerError`.
     """
 
     async def answer(self, request: Request) -> Answer:
@@ -114,11 +115,23 @@ class PassingError(Exception):
         self.slow_down = slow_down
 
 
+class RejectedError(Exception):
+    """The provider will not process this one question, for another reason than its content policy.
+
+    It did no work and will do none if it is asked the same again.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class BatchFailure:
-    """Why a batch has no answer to one of its questions; `text` is the provider's own."""
+    """Why a batch has no answer to one of its questions; `text` is the provider's own.
+
+    `rejected` says that the same question will never be answered, `stops` that none will be until a setting changes.
+    """
 
     text: str
+    rejected: bool = False
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

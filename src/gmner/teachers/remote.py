@@ -17,7 +17,7 @@ from gmner.teachers.asking import Asker, ask_all, run_until_done
 from gmner.teachers.batching import BatchAsker
 from gmner.teachers.failures import read_secret
 from gmner.teachers.ledger import Ledger
-from gmner.teachers.parts import budget_of_part, part_folder, take_in_parts, take_known
+from gmner.teachers.parts import part_folder, take_in_parts, take_known
 from gmner.teachers.pricing import NOTHING, Amount, expected_of, most_of
 from gmner.teachers.prompted import PromptedTeacher
 from gmner.teachers.protocol import Provider
@@ -128,7 +128,7 @@ def ask_part(
     folder = store_folder(root, teacher.provider, teacher.model)
     part = part_folder(folder, shard)
     with lock_of(part):
-        store, ledger = AnswerStore(part), Ledger(part, budget_of_part(teacher.budget, folder, shard.count))
+        store, ledger = AnswerStore(part), Ledger(part, teacher.budget)
         try:
             left = take_known(teaching, shard.passing(samples()), store, folder)
             plan = make_plan(teacher, teaching, left, store)

@@ -5,6 +5,9 @@ A folder of the store belongs to one model of one provider:
     <store>/<provider>--<model>/answers.parquet    answers, compacted
     <store>/<provider>--<model>/answers/*.shard    answers since then (`journal`)
     <store>/<provider>--<model>/lock               held by the process that asks
+    <store>/<provider>--<model>/ledger/*.shard     what was sent and paid (`ledger`)
+    <store>/<provider>--<model>/grants/            how far each ledger may go within the one budget (`grants`)
+    <store>/<provider>--<model>/parts/             the same for each of several jobs (`parts`)
 
 An answer's key is the hash of everything that decides it, so that a change of code, of the data set's splits
 or of other samples leaves it valid, and a second teacher shares nothing by accident.
@@ -25,6 +28,8 @@ import pyarrow.parquet as pq
 from gmner.errors import DataError, GmnerError
 from gmner.files import atomic_path, sha256_of_json
 from gmner.leftovers import remove_half_written
+from gmner.teachers.failures import is_refusal
+from gmner.teachers.grants import LOCK, PLACE
 from gmner.teachers.journal import (
     Place,
     ShardWriter,
@@ -101,6 +106,7 @@ class AnswerStore:
         self._old: dict[bytes, int] = {}
         self._groups: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         self._file: pq.ParquetFile | None = None
+        self._no_answers: set[int] = set()  # rows that are errors, kept by an earlier version
         self._load()
 
     def __len__(self) -> int:
@@ -135,7 +141,7 @@ class AnswerStore:
 
     def compact(self) -> None:
         """Move the shards' answers into the parquet file. A crash loses none and doubles none."""
-        if self._new or any(self._shards.glob("*")):
+        if self._new or self._no_answers or any(self._shards.glob("*")):
             self._rewrite(without=set())
 
     def close(self) -> None:
@@ -145,8 +151,9 @@ class AnswerStore:
 
     def __iter__(self) -> Iterator[StoredAnswer]:
         if self._file:
-            for batch in self._file.iter_batches(ROWS_IN_GROUP):
-                for row in batch.to_pylist():
+            rows = (row for batch in self._file.iter_batches(ROWS_IN_GROUP) for row in batch.to_pylist())
+            for number, row in enumerate(rows):
+                if number not in self._no_answers:
                     yield _stored(row)
         for place in self._new.values():
             yield _stored(read_place(place))
@@ -156,21 +163,28 @@ class AnswerStore:
         return count_damaged(self._shards)
 
     def _load(self) -> None:
+        # The shards first: what a compaction moves meanwhile is then in the table, or its shard is missed when it is
+        # read. The other way round it would be in neither.
+        for place, value in read_shards(self._shards):
+            if not _is_no_answer(value):
+                self._new.setdefault(bytes.fromhex(value["key"]), place)
         if self._parquet.exists():
             try:
                 self._file = pq.ParquetFile(self._parquet)
-                keys = self._file.read(columns=["key"]).column("key")
+                table = self._file.read(columns=["key", "finish_reason"])
+                keys, reasons = table.column("key"), table.column("finish_reason")
             except (pa.ArrowInvalid, OSError, KeyError) as error:
                 raise DataError(
                     f"{self._parquet}: not a readable table of answers ({error}); put back a copy, or remove "
                     "it to ask for its answers again"
                 ) from error
-            for row, key in enumerate(keys):
-                self._old[bytes.fromhex(key.as_py())] = row
-        for place, value in read_shards(self._shards):
-            digest = bytes.fromhex(value["key"])
-            if digest not in self._old:
-                self._new.setdefault(digest, place)
+            for row, (key, reason) in enumerate(zip(keys, reasons, strict=True)):
+                if reason.as_py() == "refused" and _is_no_answer(self._row(row)):
+                    self._no_answers.add(row)
+                else:
+                    self._old[bytes.fromhex(key.as_py())] = row
+            for digest in self._old.keys() & self._new.keys():
+                del self._new[digest]
 
     def _row(self, row: int) -> dict[str, Any]:
         group, index = divmod(row, ROWS_IN_GROUP)
@@ -203,7 +217,7 @@ class AnswerStore:
         for path in spent:
             path.unlink()
         self._close_parquet()
-        self._new, self._old = {}, {}
+        self._new, self._old, self._no_answers = {}, {}, set()
         self._load()
 
     def _close_parquet(self) -> None:
@@ -236,9 +250,17 @@ def read_unlocked(folder: Path, read: Callable[[AnswerStore], Result]) -> Result
 @contextlib.contextmanager
 def lock_of(folder: Path) -> Iterator[None]:
     """Hold a store's folder alone; what a killed owner left half-written in it is removed."""
-    with locked(folder / "lock"):
-        remove_half_written(folder, without=("parts",))  # these have locks of their own
+    with locked(folder / LOCK):
+        remove_half_written(folder, without=("parts", PLACE))  # these have locks of their own
         yield
+
+
+def _is_no_answer(row: Mapping[str, Any]) -> bool:
+    """Say whether a row is an error that an earlier version took for a refusal: a wrong setting, and no policy."""
+    if row["finish_reason"] != "refused":
+        return False
+    raw = json.loads(row["raw"])
+    return "error" in raw and raw.keys() <= {"status", "error"} and not is_refusal(str(raw["error"]))
 
 
 def _row_of(stored: StoredAnswer) -> dict[str, Any]:
