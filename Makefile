@@ -69,7 +69,7 @@ robustness: $(VENV)/.dev ## inject the faults of tests/robustness and write what
 identity: $(VENV)/.runtime ## two fresh clones, one core and two: are all bytes of results/table1.csv and before it the same?
 	$(BIN)/python tests/e2e/identity.py --target $(IDENTITY)
 
-survival: $(VENV)/.dev ## kill a small demo more than fifty times, in every stage (a quarter of an hour): docs/survival.md
+survival: $(VENV)/.dev ## kill a small demo more than fifty times, in every stage (some ten minutes): docs/survival.md
 	GMNER_SURVIVAL=1 $(TEST_ENV) $(BIN)/python -m pytest tests/survival
 
 check: lint types format-check dry-runs ## everything that needs no test run

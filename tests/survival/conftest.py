@@ -1,9 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
-from project import Servers, serve
-
-TWEETS = 16
+from project import TWEETS, Servers, serve
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from project import Project, Servers
 KINDS, SHARES = ("all", "job", "shell", "snakemake"), (0.5, 0.2, 0.1, 0.2)
 PLANNING = ("planning", "")
 PACED = ("download", "rationales")
+LATE = ("train", "generate")  # they begin with loading torch and the backbone
 _LOOK_S = 0.02
 Place = tuple[str, str]
 
@@ -92,7 +93,7 @@ class Killer:
         for job, began in jobs_of(start):
             place = (job.stage, job.name)
             if self.plan[place] > 0:
-                until = float(self.generator.uniform(0.0, self._share(place)) * self.seen.work[place])
+                until = self._moment(place)
                 later = float(self.generator.uniform(0.0, 0.2))
                 while job.alive and work_of(job, began) < until:
                     time.sleep(_LOOK_S / 2)
@@ -101,15 +102,16 @@ class Killer:
                 return self._kill_now(start, place, began)
         return False
 
-    def _share(self, place: Place) -> float:
-        """Return up to which share of a job's usual time it may be killed.
+    def _moment(self, place: Place) -> float:
+        """Draw after how much of a job's usual work it is killed.
 
-        A stage's first kill must not miss it; later ones may be behind it, but for the last job: after that there is
-        nothing to kill.
+        A kill should not miss its job while more are planned there, and what is kept makes the next try shorter; the
+        last one may come behind it, but not behind the last job: after that there is nothing to kill.
         """
-        if not any(row.stage == place[0] for row in self.kills):
-            return 0.5
-        return 0.8 if place == list(self.seen.work)[-1] else 1.1
+        low, high = (0.25, 1.0) if place[0] in LATE else (0.0, 0.6)
+        if self.plan[place] == 1 and any(row.stage == place[0] for row in self.kills):
+            high = 0.8 if place == list(self.seen.work)[-1] else 1.1
+        return float(self.generator.uniform(low, high) * self.seen.work[place])
 
     def _kill_now(self, start: Start, aim: Place, began: float) -> bool:
         kind = str(self.generator.choice(KINDS, p=SHARES))
@@ -150,21 +152,24 @@ class Killer:
             if not row.resumed and row.number != without:
                 if row.stage == "download":
                     fresh = self.servers.archive.sent[row.sent :]
-                    # Each start asks for the whole first, to learn its size, then for what is missing.
-                    starts = f"byte {max(sent.start for sent in fresh)}" if fresh else ""
-                    row.resumed = starts or self._whole_archive(row)
+                    # Each start asks for the whole first, to learn its size, then for what is missing: a start that
+                    # was killed in between has not gone on from anywhere.
+                    first = max((sent.start for sent in fresh), default=0)
+                    if first or (fresh and not row.amount) or self._is_fetched(row):
+                        row.resumed = f"byte {first}" if fresh else "the whole archive"
                 elif (since := start.jobs.get((row.stage, row.name))) is not None:
                     row.resumed = resumed(self.project.root, row.stage, row.name, since) or ""
 
-    def _whole_archive(self, row: Kill) -> str:
-        finished = (self.project.root / "resources" / row.name / "manifest.json").exists()
-        return "the whole archive" if finished else ""
+    def _is_fetched(self, row: Kill) -> bool:
+        return (self.project.root / "resources" / row.name / "manifest.json").exists()
 
     def _count(self, place: Place, aim: Place) -> None:
         """Count a kill; those that are left for a job that is done by now are left for the next ones."""
         self.plan[aim] -= 1
         order = list(self.seen.work)
-        if place != aim and (later := order[order.index(aim) + 1 :]):
+        later = order[order.index(aim) + 1 :]
+        later = [other for other in later if other[0] == aim[0]] or later
+        if place != aim and later:
             rest, self.plan[aim] = self.plan[aim] + 1, 0
             for number in range(rest):
                 self.plan[later[number % len(later)]] += 1

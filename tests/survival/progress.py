@@ -8,8 +8,6 @@ from pathlib import Path
 
 from gmner.teachers.store import AnswerStore, read_unlocked
 
-STEPS, QUESTIONS, BATCHES = 12, 24, 4
-
 
 @dataclass(frozen=True)
 class Done:

@@ -23,6 +23,7 @@ import fault_server
 COPIED = ("Snakefile", "rules", "profiles", "envs", "src", "config.yaml")
 KEY = "sk-survival"
 ARCHIVE_BYTES = 6 << 20
+TWEETS = 16  # for training, in the archive
 _CHUNK = 32 << 10
 _NAMES = ("Ann Lee", "Ben Roe", "Cara Fox", "Dan Poe")
 _PLACES = ("Rome", "Kew", "Oslo", "Lima")
@@ -101,7 +102,7 @@ def picture_names(tweets: int) -> list[str]:
 def configuration(archive_url: str, teacher_url: str, small: bool) -> dict[str, Any]:
     """Return the experiment: the demo with a teacher that is asked; small: without any model."""
     twitter = {"kind": "twitter", "images_dir": "pictures"}
-    demo = {"kind": "demo", "train": 24, "dev": 6, "test": 16, "seed": 3}
+    demo = {"kind": "demo", "train": 24, "dev": 6, "test": 48, "seed": 3}
     gpt = {
         "provider": "openai",
         "model": "gpt-4o",
@@ -110,7 +111,7 @@ def configuration(archive_url: str, teacher_url: str, small: bool) -> dict[str, 
         "limits": {"start_in_flight": 2, "max_in_flight": 2, "first_wait_s": 0.05, "longest_wait_s": 0.2},
         "price": {"input": 2, "output": 10},
     }
-    train = {"epochs": 4, "batch_size": 8, "accumulation": 1, "max_length": 512, "gradient_checkpointing": False}
+    train = {"epochs": 8, "batch_size": 8, "accumulation": 1, "max_length": 512, "gradient_checkpointing": False}
     return {
         "datasets": {"twitter-gmner": twitter} if small else {"demo-gmner": demo, "twitter-gmner": twitter},
         "sources": {"twitter-gmner": {"url": archive_url, "file_name": "GMNER-made.zip", "tree_sha256": None}},
