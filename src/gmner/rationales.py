@@ -144,7 +144,9 @@ def _write(
         **tally.to_json(),
     }
     write_json(report, result)
-    LOGGER.info("%s: %d rationales, %d accepted", out, tally.samples, tally.accepted)
+    few = tally.accepted < settings.teacher.least_accepted * tally.samples
+    level = logging.WARNING if few else logging.INFO
+    LOGGER.log(level, "%s: %d rationales, %d accepted", out, tally.samples, tally.accepted)
     return result
 
 

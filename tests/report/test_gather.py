@@ -125,6 +125,8 @@ def test_data_uris_keep_their_order(made: ReportStage) -> None:
 
 def test_a_table_for_reading_comes_back_as_it_was() -> None:
     block = Block("A | caption", ["Name *x*", "F1"], [Heading("a <group>"), ["one_two | `x`", "1.0"]])
+    title = "Two\u2028lines\x85of it"
+    assert markdown_page(f"# {title}\n- note\n") == {"title": title, "blocks": [], "notes": ["note"]}
     found = markdown_page(to_markdown(Page("A [title]", [block], ["first\\", "second"])))
     assert found["title"] == "A [title]" and found["notes"] == ["first\\", "second"]
     assert found["blocks"] == [

@@ -1,6 +1,7 @@
 """A teacher asked by several jobs: the table of one job, each question asked once, the budget kept by all together."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ from fault_server import INPUT_PRICE, OUTPUT_PRICE, FaultServer
 from teacher_samples import make_sample, write_samples
 
 from gmner.cli import main
+from gmner.config.teachers import RationalesSettings
+from gmner.errors import GmnerError
+from gmner.rationales import ask_shard, make_rationales
 from gmner.shards import Shard
-from gmner.teachers.ledger import read_sums
+from gmner.teachers.ledger import read_sums, spent_of
 from gmner.teachers.parts import part_folder
 from gmner.teachers.store import AnswerStore, store_folder
 
@@ -65,6 +69,42 @@ def test_parts_make_the_table_of_the_whole_and_ask_nothing_twice(samples: Path) 
     assert read_sums(folder)[0].paid.requests == read_sums(whole)[0].paid.requests == once
     assert (place / "parts.parquet").read_bytes() == (place / "whole.parquet").read_bytes()
     assert (place / "parts.json").read_bytes() == (place / "whole.json").read_bytes()
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_budget_holds_for_main_and_parts_that_ask_at_the_same_time(
+    samples: Path, picture: Path, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    place, dollars = samples.parent, 0.03
+    others = [make_sample(100 + number, image_path=str(picture)) for number in range(COUNT)]
+    other = write_samples(place / "other.parquet", others)
+    with FaultServer({"500": 0.1, "reset": 0.1}, delay_s=0.01) as server:
+        teacher = {
+            **{"provider": provider, "model": "big", "max_tokens": 64, "budget": {"usd": dollars}},
+            **{"base_url": server.url + ("/v1" if provider == "openai" else "")},
+            **{"limits": {"first_wait_s": 0.01}, "price": {"input": INPUT_PRICE, "output": OUTPUT_PRICE}},
+        }
+        settings = RationalesSettings.model_validate({"name": "t", "teacher": teacher})
+
+        def ask_all(shard: Shard | None) -> str:
+            try:
+                if shard is None:
+                    make_rationales(settings, other, place / "o.parquet", place / "o.json", place / "store")
+                else:
+                    ask_shard(settings, samples, shard, place / f"{shard}.json", place / "store")
+            except GmnerError as error:
+                return str(error)
+            return ""
+
+        shards = [None, *(Shard(number, 3) for number in range(3)), *(Shard(number, 2) for number in range(2))]
+        for _ in range(2):
+            with ThreadPoolExecutor(len(shards)) as pool:
+                said = list(pool.map(ask_all, shards))
+            assert any("the budget is spent: $0.0" in text for text in said)
+            folder = store_folder(place / "store", provider, "big")
+            noted = sum(spent_of(one).usd or 0.0 for one in (folder, *(folder / "parts").glob("*")))
+            assert 0 < server.ledger.dollars() <= noted + 1e-9 <= dollars + 2e-9
 
 
 def test_a_budget_holds_for_all_parts_together(samples: Path) -> None:

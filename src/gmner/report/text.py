@@ -17,7 +17,7 @@ def markdown_page(text: str) -> dict[str, Any]:
     cell is a heading inside the table.
     """
     page: dict[str, Any] = {"title": "", "blocks": [], "notes": []}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # splitlines also cuts at U+2028, which a title may have
         if line.startswith("# "):
             page["title"] = _plain(line[2:])
         elif line.startswith("## "):

@@ -165,6 +165,7 @@ class BatchAsker:
             self.ledger.submitted(batch.tag, batch_id)
             LOGGER.info("batch %s submitted with %d questions", batch_id, len(lines))
             return
+        self.ledger.collected(batch.tag, NOTHING)  # it says so itself, and its list does not have it
         raise GmnerError(
             f"the provider did not take a batch in {self.limits.attempts} attempts, the last one failed with: "
             f"{self.last_failure}; run again: what was submitted is found again"

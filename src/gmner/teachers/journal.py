@@ -113,8 +113,8 @@ def locked(path: Path, waiting: str | None = _WAITING) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         while True:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # its owner removes the folder just now
+                _make_folder(path.parent)
                 stream = stack.enter_context(path.open("a+b"))
                 try:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,6 +126,14 @@ def locked(path: Path, waiting: str | None = _WAITING) -> Iterator[None]:
                     break
             stack.pop_all().close()
         yield
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if folder.exists() and not folder.is_dir():
+            raise  # else it was there and is removed just now
 
 
 def sync_folder(folder: Path) -> None:
