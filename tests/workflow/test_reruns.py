@@ -22,7 +22,7 @@ def test_edit_in_metrics_reruns_scores_and_tables_only(tree: Tree) -> None:
 
 
 def test_strength_of_one_run_reruns_that_run_from_targets_on(tree: Tree) -> None:
-    tree.edit("config.yaml", lambda text: text.replace("beta: 0.3", "beta: 0.2"))
+    tree.edit("config.yaml", lambda text: text.replace("a: 0.3", "a: 0.2"))
     wanted = Counter(make_targets=1, train_adapter=1, generate_outputs=1, parse_predictions=1, score_predictions=1)
     assert tree.planned("all") == wanted + Counter(draw_figure3=1, write_report=1, all=1)
     assert tree.planned("results/table1.csv") == Counter()
@@ -52,7 +52,7 @@ def test_new_checkout_over_existing_results_reruns_nothing(tree: Tree, bare_tree
     checkout = Tree(elsewhere)
     assert not (elsewhere / ".snakemake").exists()
     assert checkout.planned("all") == Counter()
-    checkout.edit("config.yaml", lambda text: text.replace("beta: 0.3", "beta: 0.2"))
+    checkout.edit("config.yaml", lambda text: text.replace("a: 0.3", "a: 0.2"))
     assert checkout.planned("all")["make_targets"] == 1
 
 
@@ -62,7 +62,7 @@ def test_changed_content_of_an_input_reruns_what_reads_it(tree: Tree) -> None:
 
 
 def test_interrupted_chain_is_not_taken_for_done(tree: Tree) -> None:
-    tree.edit("config.yaml", lambda text: text.replace("beta: 0.3", "beta: 0.2"))
+    tree.edit("config.yaml", lambda text: text.replace("a: 0.3", "a: 0.2"))
     tree.run("targets")
     scramble_times(tree.root)
     left = tree.planned("all")

@@ -19,7 +19,7 @@ defaults: {backbone: tiny, teacher: template, prompt: short, train: {epochs: 2, 
 runs:
   untuned: {kind: untuned}
   full: {}
-  strong: {grbp: {beta: 0.3}}
+  strong: {grbp: {beta: 0.3, gamma: 0.3}}
 tables:
   table1: {runs: [untuned, full]}
   figure3: {runs: [full, strong]}
