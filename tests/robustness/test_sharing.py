@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,7 +36,13 @@ def start(folder: Path, *targets: str) -> "subprocess.Popen[str]":
     environment.pop("PYTHONPATH", None)
     words = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "small.yaml", "--", *targets]
     return subprocess.Popen(
-        words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        words,
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # so that all of it can be stopped for a while
     )
 
 
@@ -69,8 +76,12 @@ def test_a_second_workflow_in_one_folder_ends_and_spoils_nothing(tmp_path: Path,
         folder = folder_of(tmp_path / "one", repo, config_of(server, first=1))
         first = start(folder, *targets_of("first"))
         wait_for("resources/teacher-store/*/answers/*.shard", folder)
-        second = start(folder, *targets_of("first"))
-        told, _ = second.communicate(timeout=LIMIT_S)
+        os.killpg(first.pid, signal.SIGSTOP)  # however slow the second one is to start, the first is not done before
+        try:
+            second = start(folder, *targets_of("first"))
+            told, _ = second.communicate(timeout=LIMIT_S)
+        finally:
+            os.killpg(first.pid, signal.SIGCONT)
         assert second.returncode == 1 and "Directory cannot be locked" in told and "Traceback" not in told, told
         assert first.poll() is None, "the first had ended before the second looked"
         told, _ = first.communicate(timeout=LIMIT_S)
