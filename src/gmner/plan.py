@@ -221,6 +221,7 @@ class Plan:
             teacher=run.teacher if tuned and run.cot else None,
             cot=run.cot,
             strength=(run.grbp.beta if run.grbp.enabled else 0.0) if tuned else None,
+            scale_strength=(run.grbp.gamma if run.grbp.enabled else 0.0) if tuned else None,
             seed=job.seed,
             scores=scores_path(job),
         )

@@ -134,6 +134,20 @@ def test_figure3_is_drawn_alike_each_time(repo: Path, tmp_path: Path) -> None:
     assert first["png"].startswith(b"\x89PNG")
 
 
+def test_figure3_tells_a_run_whose_two_strengths_differ(repo: Path, tmp_path: Path) -> None:
+    rows = [
+        _row(_scores(tmp_path / f"{n}.json", 5 + n), run=f"s{n}", title=f"s{n}", strength=shift, scale_strength=scale)
+        for n, (shift, scale) in enumerate([(0.0, 0.0), (0.25, 0.1), (0.0, 0.3), (0.1, 0.1)])
+    ]
+    found = _make("figure3", rows, repo, tmp_path)
+    assert [(row["strength"], row["scale_strength"]) for row in found] == [
+        *(("0", "0"), ("0", "0.3")),
+        *(("0.1", "0.1"), ("0.25", "0.1")),
+    ]
+    text = (tmp_path / "figure3.md").read_text(encoding="utf-8")
+    assert "(β; γ where it differs)" in text and "| 0.25 (γ 0.1) | s1 |" in text and "| 0.1 | s3 |" in text
+
+
 def test_figure3_refuses_a_strength_that_comes_twice(repo: Path, tmp_path: Path) -> None:
     scores = _scores(tmp_path / "a.json", 5)
     with pytest.raises(DataError, match=r"'one' and 'two' on demo-gmner with tiny both have strength 0\.1"):

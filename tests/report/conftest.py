@@ -26,9 +26,12 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """Headless Chromium of this machine; a missing one is a skip, and a failure where GMNER_REQUIRE_BROWSER=1."""
+    """Headless Chromium of this machine; a missing one is a skip, and a failure where GMNER_REQUIRE_BROWSER=1.
+
+    Of one module: while it is open an event loop runs in this thread, and no command with a loop of its own could.
+    """
     if CHROMIUM is None:
         reason = "no Chromium found; on Debian: apt-get install chromium"
         if REQUIRED:

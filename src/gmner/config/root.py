@@ -86,11 +86,6 @@ class Config(Settings):
         run = self.runs[name]
         if run.kind != "tuned":
             return [f"tables.figure3 shows run '{name}', whose kind is {run.kind}; only tuned runs have a strength"]
-        if run.grbp.enabled and run.grbp.beta != run.grbp.gamma:
-            return [
-                f"tables.figure3 shows run '{name}', whose grbp.beta is {run.grbp.beta:g} and grbp.gamma "
-                f"{run.grbp.gamma:g}; its axis is one strength for both: make them equal or leave the run out"
-            ]
         return []
 
     def datasets_of(self, run: str, among: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -112,7 +112,8 @@ class TableRow(Settings):
     backbone: str
     teacher: str | None  # null where no rationale was used
     cot: bool
-    strength: float | None  # of box perturbation; null for an untuned run
+    strength: float | None  # of box perturbation (beta); null for an untuned run
+    scale_strength: float | None = None  # its gamma; null where it is not told apart
     seed: int
     scores: str  # path
 

@@ -101,7 +101,9 @@ def _figure(path: Path) -> list[dict[str, Any]]:
     """Return figure 3's panels: one a data set and backbone, its metrics by strength."""
     panels: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in table_rows(_text_of(path)):
-        point: dict[str, Any] = {"method": row["method"], "strength": as_number(row["strength"]), "seeds": row["seeds"]}
+        strength, scale = row["strength"], row["scale_strength"]
+        point: dict[str, Any] = {"method": row["method"], "strength": as_number(strength), "seeds": row["seeds"]}
+        point["label"] = f"{strength} (γ {scale})" if scale and scale != strength else strength
         for name in ("acc_50", "gmner_f1", "mean_iou"):
             point[name], point[f"{name}_sd"] = as_number(row[name]), as_number(row[f"{name}_sd"])
         panels.setdefault((row["dataset"], row["backbone"]), []).append(point)

@@ -46,7 +46,8 @@ class Row:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     signature: str = ""
     citation: str = ""
-    strength: float | None = None
+    strength: float | None = None  # of the centre's shift (beta)
+    scale_strength: float | None = None  # of the scale's change (gamma); in Figure 3 the same number as beta
     tweets: dict[int, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     compared: Comparison | None = None
 
@@ -143,6 +144,7 @@ def _measured_row(rows: Sequence[TableRow]) -> Row:
         samples=sizes[0],
         signature=signatures[0],
         strength=first.strength,
+        scale_strength=first.scale_strength,
         tweets={row.seed: report["tweets"] for row, report in zip(rows, reports, strict=True)},
     )
     for name in (*TASK_SCORES, *REGION_SCORES):
@@ -208,6 +210,7 @@ def cells(row: Row) -> dict[str, str]:
         found[f"{name}_sd"] = number(row.sds.get(name))
     found["signature"] = row.signature
     found["strength"] = "" if row.strength is None else f"{row.strength:g}"
+    found["scale_strength"] = "" if row.scale_strength is None else f"{row.scale_strength:g}"
     found["difference"] = number(row.compared.difference) if row.compared else ""
     found["p_value"] = f"{row.compared.p_randomisation:.4f}" if row.compared else ""
     return found

@@ -51,12 +51,12 @@ function drawStrength() {
   const names = [["acc_50", "Acc@0.5"], ["gmner_f1", "GMNER F1"], ["mean_iou", "Mean IoU"]];
   const charts = DATA.figure3.map((panel) => h("div", { class: "block" },
     lineChart({
-      title: `Figure 3: ${panel.dataset}, backbone ${panel.backbone}`, label: `Figure 3 for ${panel.dataset}`, xName: "perturbation strength β = γ", yName: "per cent",
+      title: `Figure 3: ${panel.dataset}, backbone ${panel.backbone}`, label: `Figure 3 for ${panel.dataset}`, xName: panel.points.some((point) => point.label.includes("γ")) ? "perturbation strength β; γ where it differs" : "perturbation strength β = γ", yName: "per cent",
       xTicks: panel.points.map((point) => point.strength),
       series: names.map(([key, name]) => ({ name, points: panel.points.filter((point) => point[key] !== null).map((point) => [point.strength, point[key], point[`${key}_sd`]]) })),
     }),
     h("details", {}, h("summary", {}, "The numbers"), table(`Figure 3 on ${panel.dataset}, per cent`, [{ head: "Strength" }, { head: "Run", words: true }, ...names.map(([, head]) => ({ head }))],
-      panel.points.map((point) => [String(point.strength), point.method, ...names.map(([key]) => number(point[key]) + (point[`${key}_sd`] ? ` ± ${number(point[`${key}_sd`])}` : ""))]), { hideCaption: true }))));
+      panel.points.map((point) => [point.label, point.method, ...names.map(([key]) => number(point[key]) + (point[`${key}_sd`] ? ` ± ${number(point[`${key}_sd`])}` : ""))]), { hideCaption: true }))));
   target.append(h("p", { class: "lead" }, "Boxes of the training answers are moved and resized anew for each epoch; strength 0 leaves them as they are. Bars are deviations over seeds."), h("div", { class: "charts wide" }, charts));
 }
 
