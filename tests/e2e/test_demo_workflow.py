@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from identity import FOLDERS, compare, copy, digests, run
 
 from gmner.schemas import OUTPUTS, PREDICTIONS, SAMPLES, TARGETS, read_samples, read_table
 
@@ -28,13 +29,12 @@ runs:
   untuned: {kind: untuned}
   full: {}
   no-cot: {cot: false}
-  no-grbp: {grbp: {enabled: false}}
-  terse: {teacher: terse}
+  plain: {teacher: terse, grbp: {enabled: false}}
 tables:
   table1: {runs: [untuned, full]}
-  table2: {}
-  table3: {runs: [full, terse]}
-  figure3: {runs: [no-grbp, full]}
+  table2: {no_grbp: plain}
+  table3: {runs: [full, plain]}
+  figure3: {runs: [plain, full]}
 """
 
 
@@ -101,3 +101,15 @@ def test_one_runs_strength_reruns_that_run_from_targets_on(finished):
     planned = {line.split()[0] for line in plan.splitlines() if line.startswith(("make_", "train_", "draw_"))}
     assert "make_targets" in planned and "train_adapter" in planned
     assert not planned & {"make_samples", "make_rationales"}
+
+
+def test_another_folder_and_other_cores_give_the_same_bytes(finished, repo, tmp_path):
+    name, cores = FOLDERS[1]
+    folder = tmp_path / f"{name} folder"  # a blank in its name, and the workflow's files lie there themselves
+    copy(repo, folder)
+    (folder / "small.yaml").write_text(CONFIG, encoding="utf-8")
+    run(folder, cores, ["--configfile", "small.yaml", "--", "results/table1.csv"])
+    again, before = digests(folder), digests(finished.root)
+    assert compare(again, {path: before[path] for path in again if path in before}) == []
+    kinds = ("table1.csv", "table1.md", "table1.tex", "scores.json", "adapter_model.safetensors", "samples.parquet")
+    assert {path.rsplit("/", 1)[1] for path in again} >= {*kinds, "manifest.json", "outputs.parquet", "curves.png"}
