@@ -13,7 +13,6 @@ import anthropic
 from anthropic.types import Message as AnthropicMessage
 
 from gmner.config.teachers import AnthropicTeacher
-from gmner.errors import GmnerError
 from gmner.teachers.failures import Secret, batch_failure_of, failure_of_status
 from gmner.teachers.protocol import (
     Answer,
@@ -21,11 +20,11 @@ from gmner.teachers.protocol import (
     BatchState,
     Message,
     PassingError,
-    RejectedError,
     Request,
     Usage,
     body_of,
 )
+from gmner.teachers.sdk_calls import SdkCalls
 
 _TAG_LETTERS, _KEY_LETTERS = 12, 48  # of a question's id in a batch, which may have 64
 _CLOCKS_DIFFER_S = 2 * 86_400.0  # this machine's may be days off
@@ -47,6 +46,7 @@ class AnthropicProvider:
 
     def __init__(self, settings: AnthropicTeacher, secret: Secret) -> None:
         self._settings, self._secret = settings, secret
+        self._calls = SdkCalls(anthropic, secret, settings.model)
         self._client = anthropic.AsyncAnthropic(
             api_key=secret.value,
             base_url=settings.base_url,
@@ -58,7 +58,7 @@ class AnthropicProvider:
         """Ask one question."""
         body = await body_of(self._body, request.messages)
         # The SDK's own `create` walks every message through its typed dictionaries, which costs more than all else.
-        result = await self._call(self._client.post("/v1/messages", cast_to=AnthropicMessage, body=body))
+        result = await self._calls.question(self._client.post("/v1/messages", cast_to=AnthropicMessage, body=body))
         if isinstance(result, Answer):
             return result
         if not isinstance(result, AnthropicMessage):
@@ -80,14 +80,14 @@ class AnthropicProvider:
     async def submit_batch(self, tag: str, lines: Sequence[Mapping[str, Any]]) -> str:
         """Create a batch whose questions' ids carry `tag`."""
         marked: Any = [{**line, "custom_id": f"{tag[:_TAG_LETTERS]}-{line['custom_id']}"} for line in lines]
-        batch = await self._control(self._client.messages.batches.create(requests=marked))
+        batch = await self._calls.control(self._client.messages.batches.create(requests=marked))
         return str(batch.id)
 
     async def find_batch(self, tag: str, planned_at: float, count: int) -> str | None:
         """Look for the batch whose questions carry `tag`: a batch has no other mark, so its results are read."""
         after: Any = anthropic.omit
         while True:
-            page = await self._control(self._client.messages.batches.list(limit=100, after_id=after))
+            page = await self._calls.control(self._client.messages.batches.list(limit=100, after_id=after))
             for batch in page.data:
                 young = batch.created_at.timestamp() > planned_at - _CLOCKS_DIFFER_S
                 if young and _total_of(batch) == count and await self._carries(batch.id, tag):
@@ -99,12 +99,12 @@ class AnthropicProvider:
 
     async def batch_state(self, batch_id: str) -> BatchState:
         """Return how far a batch is."""
-        batch = await self._control(self._client.messages.batches.retrieve(batch_id))
+        batch = await self._calls.control(self._client.messages.batches.retrieve(batch_id))
         return BatchState(batch.processing_status == "ended")
 
     async def batch_results(self, batch_id: str) -> AsyncIterator[tuple[str, Answer | BatchFailure]]:
         """Yield a batch's results."""
-        batch = await self._control(self._client.messages.batches.retrieve(batch_id))
+        batch = await self._calls.control(self._client.messages.batches.retrieve(batch_id))
         count = 0
         async for _, key, result in self._results(batch_id):
             count += 1
@@ -113,7 +113,7 @@ class AnthropicProvider:
             raise PassingError("a batch's results are cut", maybe_paid=True)
 
     async def _results(self, batch_id: str) -> AsyncIterator[tuple[str, str, Mapping[str, Any]]]:
-        stream = await self._control(self._client.messages.batches.results(batch_id))
+        stream = await self._calls.control(self._client.messages.batches.results(batch_id))
         try:
             async for line in stream:
                 tag, _, key = line.custom_id.partition("-")
@@ -142,40 +142,6 @@ class AnthropicProvider:
         if status is None:
             return BatchFailure(text)
         return batch_failure_of(failure_of_status(status, text, {}, self._secret, self._settings.model, said))
-
-    async def _control(self, call: Any) -> Any:
-        try:
-            result = await self._call(call)
-        except RejectedError as error:
-            raise GmnerError(f"the provider refuses the batch: {error}") from None
-        if isinstance(result, Answer):
-            raise GmnerError(f"the provider refuses the batch: {result.text}")
-        return result
-
-    async def _call(self, call: Any) -> Any:
-        try:
-            return await call
-        except anthropic.APIStatusError as error:
-            meaning = failure_of_status(
-                error.status_code,
-                str(error.message),
-                error.response.headers,
-                self._secret,
-                self._settings.model,
-                error.body,
-            )
-        except anthropic.APITimeoutError:
-            meaning = PassingError("the connection timed out", maybe_paid=True)
-        except anthropic.APIConnectionError as error:
-            refused = type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
-            reason = self._secret.scrub(f"{type(error.__cause__).__name__}: {error.__cause__}")
-            meaning = PassingError(f"the connection failed ({reason})", maybe_paid=not refused)
-        except (anthropic.APIError, ValueError, TypeError) as error:
-            reason = self._secret.scrub(f"{type(error).__name__}: {error}")[:200]
-            meaning = PassingError(f"the answer is not readable ({reason})", maybe_paid=True)
-        if isinstance(meaning, Answer):
-            return meaning
-        raise meaning
 
     def _body(self, messages: Sequence[Message]) -> dict[str, Any]:
         settings = self._settings

@@ -11,7 +11,6 @@ from typing import Any
 import openai
 
 from gmner.config.teachers import OpenAITeacher
-from gmner.errors import GmnerError
 from gmner.teachers.failures import Secret, batch_failure_of, failure_of_status
 from gmner.teachers.protocol import (
     Answer,
@@ -19,11 +18,11 @@ from gmner.teachers.protocol import (
     BatchState,
     Message,
     PassingError,
-    RejectedError,
     Request,
     Usage,
     body_of,
 )
+from gmner.teachers.sdk_calls import SdkCalls
 
 MARK = "gmner"  # the batch's metadata key that carries our tag
 _CLOCKS_DIFFER_S = 2 * 86_400.0  # this machine's may be days off
@@ -36,6 +35,7 @@ class OpenAIProvider:
 
     def __init__(self, settings: OpenAITeacher, secret: Secret) -> None:
         self._settings, self._secret = settings, secret
+        self._calls = SdkCalls(openai, secret, settings.model)
         self._client = openai.AsyncOpenAI(
             api_key=secret.value,
             base_url=settings.base_url,
@@ -48,7 +48,7 @@ class OpenAIProvider:
         body = await body_of(self._body, request.messages)
         # The SDK's own `create` walks every message through its typed dictionaries, and every answer through its
         # models, which costs more than all else; the JSON is what is kept and read here.
-        result = await self._call(self._client.post("/chat/completions", cast_to=object, body=body))
+        result = await self._calls.question(self._client.post("/chat/completions", cast_to=object, body=body))
         if isinstance(result, Answer):
             return result
         if not isinstance(result, dict):
@@ -68,10 +68,12 @@ class OpenAIProvider:
         """Upload the lines and create a batch with `tag` in its metadata."""
         data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8")
         try:
-            uploaded = await self._control(self._client.files.create(file=(f"{tag}.jsonl", data), purpose="batch"))
+            uploaded = await self._calls.control(
+                self._client.files.create(file=(f"{tag}.jsonl", data), purpose="batch")
+            )
         except PassingError as error:  # a file alone is no batch, and costs nothing
             raise PassingError(str(error), wait_s=error.wait_s, maybe_paid=False, slow_down=error.slow_down) from None
-        batch = await self._control(
+        batch = await self._calls.control(
             self._client.batches.create(
                 input_file_id=uploaded.id,
                 endpoint="/v1/chat/completions",
@@ -85,7 +87,7 @@ class OpenAIProvider:
         """Look for a batch with `tag` in its metadata among those created since it was planned."""
         after: Any = openai.omit
         while True:
-            page = await self._control(self._client.batches.list(limit=100, after=after))
+            page = await self._calls.control(self._client.batches.list(limit=100, after=after))
             for batch in page.data:
                 if (batch.metadata or {}).get(MARK) == tag:
                     return str(batch.id)
@@ -95,7 +97,7 @@ class OpenAIProvider:
 
     async def batch_state(self, batch_id: str) -> BatchState:
         """Return how far a batch is; an expired or cancelled one ended with the results that it has."""
-        batch = await self._control(self._client.batches.retrieve(batch_id))
+        batch = await self._calls.control(self._client.batches.retrieve(batch_id))
         if batch.status == "failed":
             problems = "; ".join(str(problem.message) for problem in (batch.errors and batch.errors.data) or [])
             return BatchState(True, self._secret.scrub(problems or "no reason given"))
@@ -103,12 +105,12 @@ class OpenAIProvider:
 
     async def batch_results(self, batch_id: str) -> AsyncIterator[tuple[str, Answer | BatchFailure]]:
         """Yield the lines of a batch's output file and its error file."""
-        batch = await self._control(self._client.batches.retrieve(batch_id))
+        batch = await self._calls.control(self._client.batches.retrieve(batch_id))
         completed = 0
         for file_id in (batch.output_file_id, batch.error_file_id):
             if not file_id:
                 continue
-            content = await self._control(self._client.files.content(file_id))
+            content = await self._calls.control(self._client.files.content(file_id))
             for line in content.text.split("\n"):  # splitlines also cuts inside a JSON text, at U+2028
                 try:
                     result = json.loads(line) if line.strip() else None
@@ -133,41 +135,6 @@ class OpenAIProvider:
         return batch_failure_of(
             failure_of_status(response["status_code"], json.dumps(body), {}, self._secret, self._settings.model, body)
         )
-
-    async def _control(self, call: Any) -> Any:
-        """Await a call that is no question: a refusal of it is an error of the user's."""
-        try:
-            result = await self._call(call)
-        except RejectedError as error:
-            raise GmnerError(f"the provider refuses the batch: {error}") from None
-        if isinstance(result, Answer):
-            raise GmnerError(f"the provider refuses the batch: {result.text}")
-        return result
-
-    async def _call(self, call: Any) -> Any:
-        try:
-            return await call
-        except openai.APIStatusError as error:
-            meaning = failure_of_status(
-                error.status_code,
-                str(error.message),
-                error.response.headers,
-                self._secret,
-                self._settings.model,
-                error.body,
-            )
-        except openai.APITimeoutError:
-            meaning = PassingError("the connection timed out", maybe_paid=True)
-        except openai.APIConnectionError as error:
-            refused = type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
-            reason = self._secret.scrub(f"{type(error.__cause__).__name__}: {error.__cause__}")
-            meaning = PassingError(f"the connection failed ({reason})", maybe_paid=not refused)
-        except (openai.APIError, ValueError, TypeError) as error:
-            reason = self._secret.scrub(f"{type(error).__name__}: {error}")[:200]
-            meaning = PassingError(f"the answer is not readable ({reason})", maybe_paid=True)
-        if isinstance(meaning, Answer):
-            return meaning
-        raise meaning
 
     def _body(self, messages: Sequence[Message]) -> dict[str, Any]:
         settings = self._settings
