@@ -120,6 +120,22 @@ def test_banked_features_and_pixels_give_the_same_loss(make_job: Make, tmp_path:
     assert torch.allclose(*losses, atol=1e-5)
 
 
+def test_activations_that_are_computed_again_change_no_gradient_and_leave_the_tower_alone(
+    make_job: Make, tmp_path: Path
+) -> None:
+    found, towers = [], list[bool]()
+    for again in (False, True):
+        trainer = make_trainer(make_job(gradient_checkpointing=again, lora={"dropout": 0.0}), tmp_path, with_bank=False)
+        if again:  # as the trainer does when training begins
+            trainer.model.activation_checkpointing_enable()
+        inner = vision_model(trainer.model.train())
+        inner.visual.register_forward_hook(lambda module, args, out: towers.append(out.pooler_output.requires_grad))
+        trainer.compute_loss(trainer.model, batch_of(trainer, [0, 3])).backward()
+        found.append({name: weight.grad for name, weight in trainer.model.named_parameters() if weight.requires_grad})
+    assert found[0] and all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
+    assert towers == [False, False]  # frozen: it is run forward alone
+
+
 def test_training_reads_positions_of_time_height_and_width(make_job: Make, tmp_path: Path) -> None:
     trainer = make_trainer(make_job(), tmp_path)
     inner = vision_model(trainer.model)

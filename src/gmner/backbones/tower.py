@@ -1,4 +1,4 @@
-"""The vision tower on a GPU without the flash-attn package: all windows of all pictures in one call."""
+"""The vision tower: frozen, and on a GPU without the flash-attn package with all windows of all pictures in one call."""
 
 import types
 from collections.abc import Callable
@@ -9,6 +9,17 @@ from torch.nn.functional import scaled_dot_product_attention
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
 """(query, key, value, borders, scale) -> mixed values; (patches, heads, head size), borders as in cu_seqlens."""
+
+
+def run_tower_forward_only(model: Any) -> None:
+    """Let the frozen tower of a model keep nothing for a backward pass.
+
+    Where activations are computed again, transformers makes the output of every embedding ask for gradients, that of
+    the tower's patches too: it would be run again and backward at each step, for nothing.
+    """
+    tower = getattr(getattr(model, "model", None), "visual", None)
+    if tower is not None:
+        tower.forward = torch.no_grad()(tower.forward)
 
 
 def join_windows(model: Any, attend: Attend | None = None) -> bool:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from gmner.backbones.tower import run_tower_forward_only
 from gmner.encoding import Encoder, pad_rows
 from gmner.errors import ConfigError, GmnerError
 from gmner.features import FeatureBank, as_encoder_outputs
@@ -84,8 +85,9 @@ class RowTrainer(SFTTrainer):
         self._batches_of_step = 1
         numbers = datasets.Dataset.from_dict({"row": list(range(rows.epochs * len(rows.samples)))})
         super().__init__(train_dataset=numbers, **kwargs)
-        # Beside a backbone in 4 bits TRL makes the adapter bfloat16, which loses small updates.
         network: Any = self.model
+        run_tower_forward_only(network.get_base_model())
+        # Beside a backbone in 4 bits TRL makes the adapter bfloat16, which loses small updates.
         for weight in network.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()
