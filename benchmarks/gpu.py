@@ -14,8 +14,9 @@ With T tokens of a row, P patches of its picture and C scored positions, a train
     adapter          6 n T                    trained weights: forward, activations, weights
     head             4 V D C                  forward and gradients of the activations
     vision tower     2 M P + 4 Dv (F P^2 + W P 64)     frozen and first in line: forward only
-N, n, M: weights of the linear layers; L layers of width D; F full and W windowed layers of width Dv; causal attention
-counts half the square. HFU counts what is run: padding too, and with checkpointing the forward pass twice.
+N, n, M: weights of the linear layers, a quarter of those of the tower's merger, which runs once a token; L layers of
+width D; F full and W windowed layers of width Dv; causal attention counts half the square. HFU counts what is run:
+padding too, and with checkpointing the forward pass twice.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import json
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +54,8 @@ from gpu_shapes import (
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from gmner.backbones.kernels import apply_liger, attention_of, uses_liger
-from gmner.backbones.tower import join_windows
+from gmner.backbones.tower import join_windows, run_tower_forward_only
+from gmner.errors import GmnerError
 from gmner.generation.decode import greedy
 from gmner.training.memory import PART_TOKENS, InParts, find_room, is_out_of_memory, measure_peak, memory_limit
 
@@ -105,6 +108,7 @@ def with_adapter(model: Any) -> Any:
     """Return the model with a fresh adapter on the language model, all else frozen."""
     from peft import LoraConfig, get_peft_model
 
+    run_tower_forward_only(model)
     return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", target_modules=TARGETS, **ADAPTER))
 
 
@@ -175,10 +179,9 @@ class Training:
     def _checkpoint(self, on: bool) -> None:
         network = self.model.get_base_model()
         if on:
-            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            self.model.enable_input_require_grads()
+            network.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         else:
-            network.gradient_checkpointing_disable()
+            network.activation_checkpointing_disable()
 
     def _step(self, part: dict[str, Any]) -> torch.Tensor:
         on_device = {
@@ -194,7 +197,8 @@ class Training:
         """Return the samples' batch, drawn once: in training, workers make batches beside the GPU."""
         key = id(samples[0])
         if key not in self.batches:
-            self.batches[key] = collate(samples, self.config, self.generator, pad_to)
+            batch = collate(samples, self.config, self.generator, pad_to)
+            self.batches[key] = {name: self.machine.pinned(value) for name, value in batch.items()}
         return self.batches[key]
 
     def updates(self) -> Iterator[tuple[list[Sample], list[int], float]]:
@@ -231,6 +235,7 @@ def run_training(machine: Machine, way: Way, tiny: bool, seconds: float, micro: 
     for _ in range(1 if tiny else WARM_UPS):
         next(updates)
     machine.settle()
+    machine.count_memory_anew()  # what was tried to find the room is no part of it
     done: list[tuple[list[Sample], list[int], float]] = []
     started = time.perf_counter()
     while time.perf_counter() - started < seconds or not done:
@@ -313,7 +318,7 @@ def run_decoding(machine: Machine, rows: int, ours: bool, tiny: bool, seconds: f
 
 
 def run_phase(machine: Machine, name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Run one phase; out of memory is a result too."""
+    """Run one phase; running out of memory is a result too, and what fails leaves the other phases' numbers alone."""
     machine.forget()
     print(f"{name} …", file=sys.stderr, flush=True)
     try:
@@ -321,10 +326,11 @@ def run_phase(machine: Machine, name: str, args: argparse.Namespace) -> dict[str
             return run_training(machine, WAYS[name], args.tiny, args.seconds, args.micro if WAYS[name].ours else None)
         ours = name == "decode_ours"
         return run_decoding(machine, DECODING[name] or args.decode_batch, ours, args.tiny, args.seconds)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return {"error": "out of memory", "peak_gib": machine.peak_memory()}
+    except Exception as error:  # a GPU is lent by the hour
+        if is_out_of_memory(error) or isinstance(error, GmnerError):
+            return {"error": f"out of memory: {error}", "peak_gib": machine.peak_memory()}
+        traceback.print_exc()
+        return {"failed": f"{type(error).__name__}: {error}"}
     finally:
         with contextlib.suppress(AttributeError):
             torch._dynamo.reset()
@@ -382,7 +388,7 @@ def main(words: Sequence[str] | None = None) -> int:
     }
     document["times_faster"] = ratios(document["phases"])
     print(json.dumps(document, indent=1))
-    return 0
+    return int(any("failed" in phase for phase in document["phases"].values()))
 
 
 if __name__ == "__main__":

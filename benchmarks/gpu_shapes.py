@@ -21,18 +21,23 @@ from gmner.prompts import build_messages
 
 # Dense bfloat16 with float32 sums, in 10^12 operations a second, from the vendor's data sheets; the first match counts.
 PEAKS = {
+    "GB200": 2500.0,
     "B200": 2250.0,
     "GH200": 989.5,
+    "H200 NVL": 835.5,
     "H200": 989.5,
     "H100 PCIe": 756.0,
-    "H100 NVL": 835.0,
+    "H100 NVL": 835.5,
     "H100": 989.5,
     "A100": 312.0,
     "L40S": 362.0,
+    "L40": 181.0,
+    "A40": 149.7,
     "RTX 6000 Ada": 364.2,
     "A6000": 154.8,
     "RTX 5090": 209.5,
     "RTX 4090": 165.2,
+    "RTX 3090": 71.2,
 }
 SEVEN_B = {
     "text_config": {
@@ -161,7 +166,13 @@ class Counter:
             for module in model.model.language_model.modules()
             if isinstance(module, torch.nn.Linear)
         )
-        self.tower = sum(weight.numel() for weight in model.model.visual.parameters() if weight.dim() > 1)
+        visual = model.model.visual
+        # The merger runs once for the patches that make a token.
+        self.tower = sum(
+            weight.numel() // (vision.spatial_merge_size**2 if name.startswith("merger.") else 1)
+            for name, weight in visual.named_parameters()
+            if weight.dim() > 1
+        )
         self.layers, self.width = text.num_hidden_layers, text.hidden_size
         self.head = text.vocab_size * text.hidden_size
         self.vision_width = vision.hidden_size
@@ -193,7 +204,9 @@ class Counter:
 
 
 def peak_of(name: str) -> float | None:
-    """Return a device's peak by its name, None where the table has none."""
+    """Return a device's peak by its name, None where the table has none; a slice of a card (MIG) has another."""
+    if " MIG " in name:
+        return None
     return next((peak for part, peak in PEAKS.items() if all(word in name for word in part.split())), None)
 
 
@@ -218,6 +231,15 @@ class Machine:
         if self.cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
+
+    def count_memory_anew(self) -> None:
+        """Start counting memory anew; nothing is freed."""
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+
+    def pinned(self, value: Any) -> Any:
+        """Return a tensor in memory from which it reaches the device without a copy, as a data loader gives it."""
+        return value.pin_memory() if self.cuda and isinstance(value, torch.Tensor) else value
 
     def peak_memory(self) -> float:
         """Return the most memory used since `forget`, in GiB; on the CPU that of the whole process."""

@@ -46,6 +46,25 @@ def test_without_a_gpu_it_says_so(gpu: Any, capsys: pytest.CaptureFixture[str], 
     assert "no phase train_nothing" in capsys.readouterr().err
 
 
+def test_a_phase_that_fails_leaves_the_others_numbers(
+    gpu: Any, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    from gmner.errors import ConfigError
+
+    def phase(error: Exception) -> Any:
+        def run(*args: Any) -> Any:
+            raise error
+
+        return run
+
+    monkeypatch.setattr(gpu, "run_training", phase(ConfigError("not even one row fits")))
+    monkeypatch.setattr(gpu, "run_decoding", phase(ValueError("no such kernel")))
+    assert gpu.main(["--tiny", "--phases", "train_ours,decode_ours"]) == 1
+    phases = json.loads(capsys.readouterr().out)["phases"]
+    assert phases["train_ours"]["error"].startswith("out of memory: not even one row fits")
+    assert phases["decode_ours"] == {"failed": "ValueError: no such kernel"}
+
+
 def test_the_peak_is_that_of_the_card(gpu: Any) -> None:
     names = {
         "NVIDIA H200": 989.5,
@@ -55,6 +74,9 @@ def test_the_peak_is_that_of_the_card(gpu: Any) -> None:
         "NVIDIA GeForce RTX 4090": 165.2,
         "NVIDIA GeForce RTX 5090": 209.5,
         "NVIDIA GH200 480GB": 989.5,
+        "NVIDIA H200 NVL": 835.5,
+        "NVIDIA L40": 181.0,
+        "NVIDIA H200 MIG 1g.18gb": None,
         "Some other card": None,
     }
     shapes = sys.modules["gpu_shapes"]
@@ -70,6 +92,8 @@ def test_the_model_is_the_7b_one_and_its_arithmetic_adds_up(gpu: Any) -> None:
     assert sum(weight.numel() for weight in model.parameters()) == 8_292_166_656  # as the hub says
     counter = gpu.Counter(model)
     assert counter.linear == 28 * (2 * 3584 * 3584 + 2 * 3584 * 512 + 3 * 3584 * 18944)
+    block = 4 * 1280**2 + 3 * 1280 * 3420
+    assert counter.tower == 32 * block + 1280 * 3 * 2 * 14**2 + (5120**2 + 5120 * 3584) // 4
     sample = gpu.Sample((1, 42, 32), 400, 300)
     assert sample.tokens == 336 + 700
     plain = 4 * counter.linear * 1036 + 6 * 28 * 3584 * 1036**2 + 4 * 152064 * 3584 * 300 + counter.see(sample)

@@ -1,4 +1,4 @@
-"""The vision tower: frozen, and on a GPU without the flash-attn package with all windows of all pictures in one call."""
+"""The frozen vision tower: forward only; on a GPU without flash-attn, all windows of all pictures in one call."""
 
 import types
 from collections.abc import Callable
