@@ -13,7 +13,10 @@ from PIL import Image
 from pipeline import Pipeline
 
 from gmner.config.teachers import SentImage
+from gmner.datasets.pictures import read_picture
+from gmner.errors import DataError
 from gmner.images import open_image
+from gmner.report.pictures import thumbnail
 from gmner.teachers.pictures import picture_of
 
 ORIENTATION = 0x0112
@@ -128,6 +131,15 @@ def test_a_picture_that_cannot_be_used_is_named_with_its_line(pipeline: Pipeline
     assert message in error
     assert not pipeline.table.exists()
     faults.error("pictures", what, error)
+
+
+@pytest.mark.parametrize("read", [open_image, read_picture, lambda path: thumbnail(str(path), (60, 40), 64, 80)])
+def test_whatever_opens_a_picture_knows_six_formats(read: Callable[[Path], object], tmp_path: Path) -> None:
+    """Also a file that was replaced after the samples stage reaches no other decoder."""
+    path = tmp_path / "script.jpg"
+    path.write_bytes(UNREADABLE["script.jpg"][1]())
+    with pytest.raises(DataError, match="none of JPEG, PNG"):
+        read(path)
 
 
 def test_a_folder_named_as_a_picture_is_a_missing_picture(pipeline: Pipeline, faults: Faults) -> None:
