@@ -134,6 +134,28 @@ def test_processes_on_two_machines_train_as_one_does(alone: Path, place: Path, b
     assert sorted(path.name for path in (place / "ddp").iterdir()) == sorted(path.name for path in alone.iterdir())
 
 
+ENDS = """
+import sys
+import torch, torch.distributed as dist
+from gmner.training import distributed
+
+distributed._LETTING_GO = float(sys.argv[1])
+sys.setswitchinterval(1000)  # no other thread gets the interpreter's lock unless it is given away
+for _ in range(300):
+    dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+    model(torch.ones(1, 2)).sum().backward()
+    dist.all_gather_object([None], {})
+    distributed.leave()
+    del model
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_leaves_can_forget_its_model() -> None:
+    subprocess.run([sys.executable, "-c", ENDS, "0.01"], env=environment(), check=True, timeout=45)
+
+
 @pytest.mark.slow
 def test_a_model_spread_over_two_processes_trains_as_a_whole_one(alone: Path, place: Path, backbone: Path) -> None:
     assert_same_training(alone, train(place, backbone, "fsdp", launch=FSDP))

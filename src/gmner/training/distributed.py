@@ -5,6 +5,7 @@ Every function here must be called by all processes alike, or they wait for each
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 import torch.distributed as dist
 
 from gmner.training.launch import end_with_parent
+
+_LETTING_GO = 0.5  # seconds
 
 
 def join() -> None:
@@ -29,9 +32,15 @@ def join() -> None:
 
 
 def leave() -> None:
-    """End the group."""
+    """End the group; call it while the trainer is still there.
+
+    Gloo's threads need the interpreter's lock to let go of their last tensors, and the group's end waits for these
+    threads without giving the lock away: a process that forgot its trainer right after an exchange stood still for
+    ever. So they get the lock first.
+    """
     if dist.is_initialized():
         dist.destroy_process_group()
+        time.sleep(_LETTING_GO)
 
 
 def rank() -> int:

@@ -97,6 +97,7 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     with stop.listening(), at(work_dir):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked and trainer.state.global_step < trainer.state.max_steps:
+        leave()
         raise KeyboardInterrupt
     weights = trained_weights(trainer.model) if spread else None
     if is_main():
