@@ -87,11 +87,20 @@ def test_liger_patches_norms_and_feed_forward_but_not_the_head_that_trl_fuses(
 ) -> None:
     calls: list[dict[str, Any]] = []
     package, inner = types.ModuleType("liger_kernel"), types.ModuleType("liger_kernel.transformers")
-    inner._apply_liger_kernel_to_instance = lambda **named: calls.append(named)  # type: ignore[attr-defined]
+    from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as parts
+
+    norm = parts.Qwen2_5_VLRMSNorm
+
+    def patch(**named: Any) -> None:
+        calls.append(named)
+        parts.Qwen2_5_VLRMSNorm = object  # as Liger does
+
+    inner._apply_liger_kernel_to_instance = patch  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "liger_kernel", package)
     monkeypatch.setitem(sys.modules, "liger_kernel.transformers", inner)
     monkeypatch.setattr("gmner.backbones.loading.uses_liger", lambda wanted, device: wanted == "on")
     model = load_backbone(backbone, FP32, CPU, liger="on")
+    assert parts.Qwen2_5_VLRMSNorm is norm
     load_backbone(backbone, FP32, CPU)
     assert [call.pop("model") for call in calls] == [model]
     assert calls == [kernels.LIGER] and kernels.LIGER["rms_norm"] and not kernels.LIGER["fused_linear_cross_entropy"]

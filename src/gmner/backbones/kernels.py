@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import sys
 from typing import Any
 
 import torch
@@ -67,8 +68,14 @@ def uses_liger(wanted: str, device: torch.device) -> bool:
 
 
 def apply_liger(model: Any) -> None:
-    """Let a loaded model's norms and feed-forward layers run on Liger's kernels."""
+    """Let a loaded model's norms and feed-forward layers run on Liger's kernels, and no other model's.
+
+    Liger also replaces the classes that models are made of from then on; they are put back.
+    """
     from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
+    made_of = vars(sys.modules[type(model).__module__])
+    kept = dict(made_of)
     _apply_liger_kernel_to_instance(model=model, **LIGER)
+    made_of.update(kept)
     log.info("Liger's kernels: norms and feed-forward layers")
