@@ -184,11 +184,15 @@ class TableWriter:
 
 
 def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a parquet table and check that it has `schema` (or the named columns of it)."""
+    """Read a parquet table and check that it has `schema` (or the named columns of it).
+
+    It is read in this thread: where the memory is too small for another one, Arrow would wait for it for ever.
+    """
     if not Path(path).exists():
         raise DataError(f"{path}: the table is missing; run the stage that writes it")
     try:
-        table = pq.read_table(path, columns=list(columns) if columns else None)
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            table = file.read(columns=list(columns) if columns else None, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(path, error) from error
     expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
@@ -339,9 +343,9 @@ def iterate_rows(path: Path | str, schema: pa.Schema, batch_size: int = 1024) ->
     """Yield a table's rows in the order of the file, some at a time; checked as by `read_table`."""
     read_table(path, schema, columns=schema.names[:1])
     try:
-        table = pq.ParquetFile(path)
+        table = pq.ParquetFile(path, pre_buffer=False)
         _check_schema(table.schema_arrow, schema, path)
-        for batch in table.iter_batches(batch_size=batch_size):
+        for batch in table.iter_batches(batch_size=batch_size, use_threads=False):
             _check_no_nulls(pa.Table.from_batches([batch]), schema, path)
             yield from batch.to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
