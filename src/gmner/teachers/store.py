@@ -151,7 +151,9 @@ class AnswerStore:
 
     def __iter__(self) -> Iterator[StoredAnswer]:
         if self._file:
-            rows = (row for batch in self._file.iter_batches(ROWS_IN_GROUP) for row in batch.to_pylist())
+            rows = (
+                row for batch in self._file.iter_batches(ROWS_IN_GROUP, use_threads=False) for row in batch.to_pylist()
+            )
             for number, row in enumerate(rows):
                 if number not in self._no_answers:
                     yield _stored(row)
@@ -170,8 +172,8 @@ class AnswerStore:
                 self._new.setdefault(bytes.fromhex(value["key"]), place)
         if self._parquet.exists():
             try:
-                self._file = pq.ParquetFile(self._parquet)
-                table = self._file.read(columns=["key", "finish_reason"])
+                self._file = pq.ParquetFile(self._parquet, pre_buffer=False)
+                table = self._file.read(columns=["key", "finish_reason"], use_threads=False)
                 keys, reasons = table.column("key"), table.column("finish_reason")
             except (pa.ArrowInvalid, OSError, KeyError) as error:
                 raise DataError(
@@ -190,7 +192,7 @@ class AnswerStore:
         group, index = divmod(row, ROWS_IN_GROUP)
         if group not in self._groups:
             assert self._file is not None
-            self._groups[group] = self._file.read_row_group(group).to_pylist()
+            self._groups[group] = self._file.read_row_group(group, use_threads=False).to_pylist()
             if len(self._groups) > _GROUPS_KEPT:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)
