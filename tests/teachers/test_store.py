@@ -194,9 +194,9 @@ def test_a_reader_misses_nothing_that_is_compacted_while_it_reads(
         if moment == "between":
             owner.compact()
 
-    def parquet(path: Path):  # type: ignore[no-untyped-def]
+    def parquet(path: Path, **options):  # type: ignore[no-untyped-def]
         monkeypatch.setattr(store_module.pq, "ParquetFile", real_file)
-        found = real_file(path)
+        found = real_file(path, **options)
         if moment == "after":
             owner.compact()
         return found
