@@ -32,9 +32,10 @@ all: $(VENV)/.runtime ## Tables 1 to 3 and Figure 3 on the embedded demo data
 test: $(VENV)/.dev ## the tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal
 
-lint: $(VENV)/.dev ## ruff, bandit, Snakemake's linter
+lint: $(VENV)/.dev ## ruff, bandit, hadolint, Snakemake's linter
 	$(BIN)/ruff check .
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/snakemake --lint
 
 types: $(VENV)/.dev ## mypy
