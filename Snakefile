@@ -10,7 +10,7 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-from gmner.plan import container_image
+from gmner.workflow.plan import container_image
 
 # A configuration named on the command line stands in the place of config.yaml; nothing is mixed. Single values,
 # `--config "seeds=[1, 2]"`, are laid over either.

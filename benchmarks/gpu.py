@@ -53,11 +53,11 @@ from gpu_shapes import (
 )
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from gmner.backbones.kernels import apply_liger, attention_of, uses_liger
-from gmner.backbones.tower import join_windows, run_tower_forward_only
 from gmner.errors import GmnerError
 from gmner.generation.decode import greedy
-from gmner.training.memory import PART_TOKENS, InParts, find_room, is_out_of_memory, measure_peak, memory_limit
+from gmner.models.kernels import apply_liger, attention_of, uses_liger
+from gmner.models.qwen_vl.vision_attention import join_windows, run_tower_forward_only
+from gmner.training.micro_batches import PART_TOKENS, InParts, find_room, is_out_of_memory, measure_peak, memory_limit
 
 TARGETS = r".*\blanguage_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 ADAPTER = {"r": 32, "lora_alpha": 64, "lora_dropout": 0.05}

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import numpy as np
 import torch
 
-from gmner.frame import Frame
-from gmner.prompts import build_messages
+from gmner.core.frame import Frame
+from gmner.prompts.model import build_messages
 
 # Dense bfloat16 with float32 sums, in 10^12 operations a second, from the vendor's data sheets; the first match counts.
 PEAKS = {

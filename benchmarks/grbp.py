@@ -11,7 +11,7 @@ import numpy as np
 
 from baselines import grbp as plain
 from gmner.config.run import GrbpSettings
-from gmner.perturb import Perturbed, gaussian_noise, perturb_boxes, row_keys
+from gmner.targets.grbp import Perturbed, gaussian_noise, perturb_boxes, row_keys
 
 BOXES, EPOCHS, TARGET, COMPARED = 5723, 10, 100, 500
 

@@ -21,10 +21,10 @@ import torch
 import training
 import workload
 from baselines import model as plain
-from gmner.backbones.loading import add_adapter, load_backbone, set_threads
+from gmner.models.loading import add_adapter, load_backbone, set_threads
 from gmner.generation.decode import END_OF_ANSWER, Decoder
-from gmner.records import Sample
-from gmner.training.run import train_adapter
+from gmner.core.records import Sample
+from gmner.training.stage import train_adapter
 
 TARGET, TRAINED, TRAINED_EPOCHS, SAME = 5, 320, 3, 0.9
 

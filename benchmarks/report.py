@@ -22,7 +22,7 @@ def make_and_browse(tweets: int, folder: Path) -> dict[str, Any]:
     """Make a report of so many tweets in `folder` and measure it."""
     from made_results import make_results
 
-    from gmner.report.stage import make_report
+    from gmner.reporting.html.stage import make_report
 
     with contextlib.chdir(folder):
         stage = make_results(folder, tweets, sides=(600, 450), distinct_pictures=60)
@@ -35,7 +35,7 @@ def make_and_browse(tweets: int, folder: Path) -> dict[str, Any]:
 
 def _own_pictures(folder: Path, tweets: int) -> None:
     """Give each tweet a picture of its own: none may be made small once for many."""
-    from gmner.schemas import SAMPLES, read_table, write_table
+    from gmner.storage.tables import SAMPLES, read_table, write_table
 
     table = folder / "results/samples/made/samples.parquet"
     rows = read_table(table, SAMPLES).to_pylist()

@@ -21,12 +21,12 @@ from PIL import Image
 
 from baselines import samples as plain
 from gmner.config.data import TwitterDataset
-from gmner.datasets.drafts import sample_ids
-from gmner.datasets.pictures import read_picture
-from gmner.datasets.problems import Problems
+from gmner.datasets.annotated import sample_ids
+from gmner.datasets.images import read_picture
+from gmner.datasets.oddities import Problems
 from gmner.datasets.twitter import read_twitter
-from gmner.records import Sample
-from gmner.schemas import SAMPLES, samples_to_table
+from gmner.core.records import Sample
+from gmner.storage.tables import SAMPLES, samples_to_table
 
 FOLDER, TARGET, NO_SIZE = "Twitter10000_v2.0", 3, (600, 450)
 SPLITS = {"train": 7000, "dev": 1500, "test": 1500}

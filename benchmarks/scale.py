@@ -23,10 +23,10 @@ import pyarrow as pa
 from gmner.config.model import FrameSettings
 from gmner.config.run import GrbpSettings, ScoreSettings
 from gmner.config.stages import ScoresStage, TargetsStage
-from gmner.records import Entity, Sample
-from gmner.schemas import PREDICTIONS, SAMPLES, samples_to_table, table_writer
-from gmner.scoring import make_scores
-from gmner.targets import make_targets
+from gmner.core.records import Entity, Sample
+from gmner.storage.tables import PREDICTIONS, SAMPLES, samples_to_table, table_writer
+from gmner.evaluation.scores import make_scores
+from gmner.targets.stage import make_targets
 
 SIZES, MILLION, GROUP = (10_000, 100_000), 1_000_000, 8192
 TYPES = ("PER", "ORG", "LOC", "OTHER")

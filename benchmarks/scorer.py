@@ -26,13 +26,13 @@ import numpy as np
 
 import samples as sample_data
 from baselines import scoring as plain
-from gmner.answer import parse_output, render_answer
-from gmner.metrics import TASKS, count_sample, total
-from gmner.profiles import PROFILES
-from gmner.records import Entity, Record, Sample
-from gmner.scorer.gold import read_gold
-from gmner.scoring import count_tweets
-from gmner.significance import f1_interval
+from gmner.core.answer import parse_output, render_answer
+from gmner.evaluation.counts import TASKS, count_sample, total
+from gmner.evaluation.conventions import PROFILES
+from gmner.core.records import Entity, Record, Sample
+from gmner.evaluation.any_system.gold import read_gold
+from gmner.evaluation.scores import count_tweets
+from gmner.evaluation.bootstrap import f1_interval
 
 TARGET, IOU, LOOP, ONE_IN = 10, 0.5, 11, 100
 TYPES = ("PER", "ORG", "LOC", "OTHER")

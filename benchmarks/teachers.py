@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 
 from gmner.config.teachers import Budget, Limits, OpenAITeacher
-from gmner.teachers.asking import Asker, ask_all
-from gmner.teachers.failures import Secret
-from gmner.teachers.ledger import Ledger
-from gmner.teachers.prompted import PromptedTeaching
-from gmner.teachers.store import AnswerStore
+from gmner.llm_client.ask import Asker, ask_all
+from gmner.llm_client.errors import Secret
+from gmner.llm_client.ledger import Ledger
+from gmner.rationales.prompted import PromptedTeaching
+from gmner.llm_client.answer_store import AnswerStore
 from standins.teachers import SlowProvider, ask, make_sample, server_in_a_process
 
 IN_FLIGHT, DELAY_S = 64, 0.3
@@ -38,7 +38,7 @@ def rate_through_sdk(folder: Path, rounds: int) -> float:
 
     Counted from the end of the first round to the end of the last but one: connecting happens once.
     """
-    from gmner.teachers.openai_provider import OpenAIProvider
+    from gmner.llm_client.providers.openai import OpenAIProvider
 
     count = IN_FLIGHT * rounds
     with server_in_a_process(DELAY_S) as url:

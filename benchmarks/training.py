@@ -19,9 +19,9 @@ import torch
 
 import workload
 from baselines import model as plain
-from gmner.backbones.loading import load_backbone, set_threads
+from gmner.models.loading import load_backbone, set_threads
 from gmner.training.rows import TrainingRows, build_rows
-from gmner.training.run import TrainJob, train_adapter
+from gmner.training.stage import TrainJob, train_adapter
 from gmner.training.sampler import EpochSampler
 from gmner.training.trainer import lora_config
 

@@ -9,15 +9,15 @@ import pyarrow as pa
 
 from gmner.config import load_config_file
 from gmner.config.stages import TargetsStage, TrainStage
-from gmner.datasets.demo import write_demo
-from gmner.encoding import Encoder, PromptSettings
-from gmner.frame import Frame
-from gmner.plan import Job, Plan
-from gmner.processor import load_processor
-from gmner.records import Sample
-from gmner.schemas import TARGETS
-from gmner.targets import Reasoning, build_targets
-from gmner.teachers.template import write_rationale
+from gmner.demo.data.dataset import write_demo
+from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
+from gmner.core.frame import Frame
+from gmner.workflow.plan import Job, Plan
+from gmner.models.qwen_vl.processor import load_processor
+from gmner.core.records import Sample
+from gmner.storage.tables import TARGETS
+from gmner.targets.stage import Reasoning, build_targets
+from gmner.rationales.template import write_rationale
 
 BACKBONE = measure.REPO / "workflow" / "assets" / "tiny"
 DATASET, RUN, SEED = "demo-gmner", "full", 42

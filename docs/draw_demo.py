@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from gmner.schemas import PREDICTIONS, read_samples, read_table
+from gmner.storage.tables import PREDICTIONS, read_samples, read_table
 
 # Okabe and Ito's colours, told apart by the colour-blind too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")

@@ -13,9 +13,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.patches import Circle, Rectangle
 
-from gmner.matching import best_iou
-from gmner.metrics import count_sample
-from gmner.records import Box, Record
+from gmner.core.records import Box, Record
+from gmner.evaluation.counts import count_sample
+from gmner.evaluation.matching import best_iou
 
 GOLD, PREDICTED = "#0072B2", "#D55E00"  # Okabe and Ito; solid and dashed, for print without colours
 MAN, WOMAN = (14.0, 16.0, 40.0, 92.0), (60.0, 20.0, 86.0, 92.0)

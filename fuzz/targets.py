@@ -7,14 +7,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from gmner.answer import MOST_PROBLEMS, PROBLEMS, parse_output, render_answer
 from gmner.config.data import FolderDataset
 from gmner.config.root import load_config_file
+from gmner.core.answer import MOST_PROBLEMS, PROBLEMS, parse_output, render_answer
+from gmner.core.records import Record
 from gmner.datasets.conll import read_conll, spans_of
 from gmner.datasets.jsonl import read_jsonl
 from gmner.datasets.voc import _read_any, _read_usual, read_voc
 from gmner.errors import GmnerError
-from gmner.records import Record
 
 _MEMORY = Path("/dev/shm")
 _FOLDER = Path(tempfile.mkdtemp(prefix="gmner-fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None))

@@ -6,10 +6,10 @@ import shlex
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from gmner import session
+from gmner.workflow import killed_runs as session
 from gmner.config import load_config
 from gmner.errors import GmnerError
-from gmner.plan import Job, Plan, compact
+from gmner.workflow.plan import Job, Plan, compact
 
 
 wildcard_constraints:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gmner.config.teachers import Budget, Limits
-from gmner.records import Entity, Sample
-from gmner.teachers.asking import Asker, ask_all
-from gmner.teachers.ledger import Ledger
-from gmner.teachers.protocol import Answer, Message, Request, Usage
-from gmner.teachers.store import AnswerStore, answer_key
-from gmner.teachers.teaching import Judged
+from gmner.core.records import Entity, Sample
+from gmner.llm_client.answer_key import answer_key
+from gmner.llm_client.answer_store import AnswerStore
+from gmner.llm_client.ask import Asker, ask_all
+from gmner.llm_client.chain import Judged
+from gmner.llm_client.ledger import Ledger
+from gmner.llm_client.types import Answer, Message, Request, Usage
 
 
 def make_sample(number: int) -> Sample:

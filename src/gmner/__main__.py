@@ -2,7 +2,7 @@
 
 import sys
 
-from gmner.session import as_job
+from gmner.workflow.killed_runs import as_job
 
 if __name__ == "__main__":
     with as_job() as wanted:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from gmner.errors import GmnerError
-from gmner.machine import close_errors, close_output, explain, fault_of, names_a_path, say, stoppable
+from gmner.runtime.system_errors import close_errors, close_output, explain, fault_of, names_a_path, say, stoppable
 
 # command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
 COMMANDS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gmner.schemas import TARGETS, read_table
+from gmner.storage.tables import TARGETS, read_table
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmner.answer import MOST_PROBLEMS, PROBLEMS, UNREADABLE_BOX, ParsedOutput, parse_output, render_answer
-from gmner.records import Record
+from gmner.core.answer import MOST_PROBLEMS, PROBLEMS, UNREADABLE_BOX, ParsedOutput, parse_output, render_answer
+from gmner.core.records import Record
 
 A = Record("Ada", "PER", ((1.0, 2.0, 3.0, 4.0),))
 B = Record("Rome", "LOC")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmner.boxes import as_boxes, box_area, box_iou_matrix, box_iou_pairs, clip_boxes, scale_boxes
+from gmner.core.boxes import as_boxes, box_area, box_iou_matrix, box_iou_pairs, clip_boxes, scale_boxes
 
 sides = st.floats(0, 1000, allow_nan=False, width=32)
 boxes = st.lists(st.tuples(sides, sides, sides, sides), min_size=1, max_size=5)

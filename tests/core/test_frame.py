@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gmner.core.frame import Frame
 from gmner.errors import DataError
-from gmner.frame import Frame
 
 QWEN = Frame("absolute", 256 * 28 * 28, 1024 * 28 * 28)
 TINY = Frame("absolute", 14000, 19600)

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from identity import FOLDERS, compare, copy, digests, run
 
-from gmner.schemas import OUTPUTS, PREDICTIONS, SAMPLES, TARGETS, read_samples, read_table
+from gmner.storage.tables import OUTPUTS, PREDICTIONS, SAMPLES, TARGETS, read_samples, read_table
+from tests.helpers.identity import FOLDERS, compare, copy, digests, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -2,15 +2,12 @@
 
 import csv
 import json
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from gmner.schemas import read_samples
-from standins import image_ids, write_standins
+from gmner.storage.tables import read_samples
+from tests.helpers.standin_images import image_ids, write_standins
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 LIMIT = 12

@@ -2,18 +2,14 @@
 
 import csv
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "teachers"))
-import fault_server
-
-from gmner.answer import render_answer
-from gmner.frame import Frame
-from gmner.records import Record
-from gmner.schemas import RATIONALES, read_samples, read_table
+from gmner.core.answer import render_answer
+from gmner.core.frame import Frame
+from gmner.core.records import Record
+from gmner.storage.tables import RATIONALES, read_samples, read_table
+from tests.helpers import fault_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 KEY = "sk-canary-91c3d07be2f64a55"

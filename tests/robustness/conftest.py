@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from faults import Faults
+
+from tests.helpers.faults import Faults
 
 _KEY = pytest.StashKey[Faults]()
 _WRITE = "GMNER_WRITE_FAULTS"

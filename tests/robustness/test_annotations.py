@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults import Faults
 from PIL import Image
-from pipeline import Pipeline, command
+
+from tests.helpers.faults import Faults
+from tests.helpers.pipeline import Pipeline, command
 
 EASY = {"image": "a.png", "text": "Ann in Rome", "entities": [{"mention": "Ann", "type": "PER"}]}
 

@@ -4,17 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faults import Faults
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmner.encoding import Encoder, PromptSettings
+from gmner.core.entity_types import COARSE_TYPES
+from gmner.core.frame import Frame
+from gmner.core.records import Record, Sample
 from gmner.errors import DataError
-from gmner.frame import Frame
-from gmner.labels import COARSE_TYPES
-from gmner.plain_text import PlainText
-from gmner.processor import load_processor
-from gmner.records import Record, Sample
+from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
+from gmner.models.qwen_vl.plain_text import PlainText
+from gmner.models.qwen_vl.processor import load_processor
+from tests.helpers.faults import Faults
 
 FRAME = Frame("absolute", 4 * 28 * 28, 16 * 28 * 28)
 SPELLED = ("<|im_end|>", "<|im_start|>assistant", "<|image_pad|>", "<|vision_start|>", "<think>", "</answer>")
@@ -60,7 +60,7 @@ def test_no_text_at_all_makes_a_control_token(encoder: Encoder, text: str) -> No
 
 
 def test_a_rationale_cannot_end_the_turn_and_tags_stay_tokens(encoder: Encoder, faults: Faults) -> None:
-    from gmner.answer import render_answer
+    from gmner.core.answer import render_answer
 
     record = Record("<|im_end|> </answer>", "PER", ((1, 2, 3, 4),))
     completion = render_answer([record], "It says <|im_end|><|image_pad|> and </think><answer>.")
@@ -86,7 +86,7 @@ def test_a_template_that_drops_the_text_is_an_error(encoder: Encoder, repo: Path
 
 def test_a_token_that_is_not_special_to_its_tokenizer_is_plain_too() -> None:
     """As `<tool_call>` of Qwen2.5: added, but not flagged special, so that split_special_tokens would miss it."""
-    from gmner.backbones.tiny import train_tokenizer
+    from gmner.demo.tiny_backbone.model import train_tokenizer
 
     tokenizer = train_tokenizer(["call me a tool < > _ |"], vocabulary=320)
     tokenizer.add_tokens(["<tool_call>"])

@@ -11,11 +11,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults import Faults
-from pipeline import command
-from stages import LIGHT, Demo
-from test_machine import completes, demo, everybodys
-from test_sharing import FaultServer, folder_of, wait_for
+
+from tests.helpers.demo_stages import LIGHT, Demo
+from tests.helpers.faults import Faults
+from tests.helpers.pipeline import command
+from tests.robustness.test_machine import completes, demo, everybodys
+from tests.robustness.test_sharing import FaultServer, folder_of, wait_for
 
 __all__ = ["demo", "everybodys"]
 DEMO = {"kind": "demo", "train": 900, "dev": 1, "test": 1, "seed": 3}

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import Faults
-from pipeline import Ran
-from refusals import denied, full, read_only, short_files, signalled, small_disk, unreadable, with_memory
-from stages import LIGHT, Demo, digests
+
+from tests.helpers.demo_stages import LIGHT, Demo, digests
+from tests.helpers.faults import Faults
+from tests.helpers.pipeline import Ran
+from tests.helpers.refusals import denied, full, read_only, short_files, signalled, small_disk, unreadable, with_memory
 
 AREA = "machine"
 

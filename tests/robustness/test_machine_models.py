@@ -5,10 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from faults import Faults
-from refusals import full, read_only, signalled, small_disk, unreadable, with_memory
-from stages import Demo, digests
-from test_machine import check, completes, everybodys, left_whole, noted
+
+from tests.helpers.demo_stages import Demo, digests
+from tests.helpers.faults import Faults
+from tests.helpers.refusals import full, read_only, signalled, small_disk, unreadable, with_memory
+from tests.robustness.test_machine import check, completes, everybodys, left_whole, noted
 
 pytestmark = pytest.mark.slow
 __all__ = ["everybodys"]
@@ -72,7 +73,7 @@ def test_too_little_memory_to_train(demo: Demo, tmp_path: Path) -> None:
     """Which of many libraries is the one that finds no room is chance, and some have no words for it: a few limits."""
     told = []
     for megabytes in (60, 80, 100):
-        done = with_memory(megabytes, "gmner.training.run", *demo.stage("train").words_in(tmp_path / str(megabytes)))
+        done = with_memory(megabytes, "gmner.training.stage", *demo.stage("train").words_in(tmp_path / str(megabytes)))
         assert done.returncode != 0 and not list(tmp_path.rglob("adapter/manifest.json")), done.stderr
         told.append(done.stderr)
         if done.stderr.count("error: not enough memory") == 1 and "Traceback" not in done.stderr:

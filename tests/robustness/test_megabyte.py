@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from gmner.answer import parse_output
 from gmner.config.data import FolderDataset
 from gmner.config.root import load_config_file
+from gmner.core.answer import parse_output
+from gmner.core.records import Record
 from gmner.datasets.conll import read_conll
 from gmner.datasets.jsonl import read_jsonl
 from gmner.datasets.voc import read_voc
 from gmner.errors import GmnerError
-from gmner.matching import group_records, mention_key, mention_type_key
-from gmner.records import Record
+from gmner.evaluation.matching import group_records, mention_key, mention_type_key
 
 SIZES = (500_000, 1_000_000)  # bytes
 A_SECOND, LONGEST_S, TRIES = 1.0, 5.0, 3

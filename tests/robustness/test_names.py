@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults import Faults
 from PIL import Image
-from pipeline import Pipeline, command
+
+from tests.helpers.faults import Faults
+from tests.helpers.pipeline import Pipeline, command
 
 NASTY = (
     "two words.png",

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import Faults
 from PIL import Image
-from pipeline import Pipeline
 
 from gmner.config.teachers import SentImage
-from gmner.datasets.pictures import read_picture
+from gmner.datasets.images import read_picture
 from gmner.errors import DataError
-from gmner.images import open_image
-from gmner.report.pictures import thumbnail
-from gmner.teachers.pictures import picture_of
+from gmner.llm_client.sent_images import picture_of
+from gmner.reporting.html.thumbnails import thumbnail
+from gmner.storage.images import open_image
+from tests.helpers.faults import Faults
+from tests.helpers.pipeline import Pipeline
 
 ORIENTATION = 0x0112
 GREY = np.linspace(0, 255, 60 * 40).reshape(40, 60)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gmner.files import atomic_path
+from gmner.storage.files import atomic_path
 
 
 def test_every_test_that_the_threat_model_names_exists(repo: Path) -> None:
@@ -69,8 +69,8 @@ def test_temporary_files_are_private(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_locks_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gmner.backbones import gpu
     from gmner.errors import ConfigError
+    from gmner.models import claim_gpu as gpu
 
     monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
     assert stat.S_IMODE(gpu._lock_folder(None).stat().st_mode) == 0o700

@@ -10,12 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults import Faults
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "teachers"))
-from fault_server import FaultServer
-
-from gmner.schemas import RATIONALES, read_table
+from gmner.storage.tables import RATIONALES, read_table
+from tests.helpers.fault_server import FaultServer
+from tests.helpers.faults import Faults
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 LINKED = ("Snakefile", "rules", "profiles", "workflow", "envs", "src", "config.yaml")

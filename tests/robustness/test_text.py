@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from faults import Faults
 from PIL import Image
-from pipeline import Pipeline
 
-from gmner.schemas import read_samples
+from gmner.storage.tables import read_samples
+from tests.helpers.faults import Faults
+from tests.helpers.pipeline import Pipeline
 
 EASY = {"image": "a.png", "text": "Ann in Rome", "entities": [{"mention": "Ann", "type": "PER"}]}
 
@@ -73,15 +73,14 @@ def test_a_text_of_100_000_characters(pipeline: Pipeline, faults: Faults) -> Non
 
 
 def test_a_training_text_that_is_too_long_is_named(pipeline: Pipeline, faults: Faults) -> None:
-    from pipeline import FRAME, TYPES
-
     from gmner.config.stages import TargetsStage
-    from gmner.encoding import Encoder, PromptSettings
+    from gmner.core.frame import Frame
     from gmner.errors import DataError
-    from gmner.frame import Frame
-    from gmner.processor import load_processor
-    from gmner.targets import Reasoning, build_targets
+    from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
+    from gmner.models.qwen_vl.processor import load_processor
+    from gmner.targets.stage import Reasoning, build_targets
     from gmner.training.rows import build_rows
+    from tests.helpers.pipeline import FRAME, TYPES
 
     pipeline.lines("train", [EASY, {**EASY, "text": "Ann " + "very " * 20_000}])
     assert pipeline.samples().code == 0
@@ -102,14 +101,14 @@ def test_a_training_text_that_is_too_long_is_named(pipeline: Pipeline, faults: F
 
 
 def test_an_answer_of_a_provider_with_half_a_character_is_mended() -> None:
-    from gmner.teachers.protocol import Answer
+    from gmner.llm_client.types import Answer
 
     assert Answer("Ann \ud83d.").text == "Ann \ufffd."
     assert Answer("Ann \ud83d\ude00").text == "Ann \U0001f600"
 
 
 def test_a_tweet_of_the_command_line_may_hold_any_bytes(pipeline: Pipeline, faults: Faults) -> None:
-    from gmner.annotate import clean_text
+    from gmner.reporting.annotate import clean_text
 
     assert clean_text(b"Ann \xff &amp; co".decode("utf-8", "surrogateescape")) == "Ann ? & co"
     faults.add("text", "bytes that are not UTF-8 in `gmner annotate --text`", "each becomes `?`")

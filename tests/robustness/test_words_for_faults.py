@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 
 import pytest
-from pipeline import command
 
 from gmner.errors import DataError
-from gmner.locks import held
-from gmner.machine import at, explain, fault_of
+from gmner.runtime.system_errors import at, explain, fault_of
+from gmner.storage.locks import held
+from tests.helpers.pipeline import command
 
 
 class SafetensorError(Exception):

@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 
 import pytest
-from project import TWEETS, Servers, serve
+
+from tests.helpers.survival.project import TWEETS, Servers, serve
 
 
 @pytest.fixture

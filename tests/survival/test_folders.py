@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from project import ArchiveServer, made_archive
 
-from gmner.backbones import folder
 from gmner.config.sources import Source
-from gmner.download import download
+from gmner.download.source import download
 from gmner.errors import DataError
+from gmner.models import folder
+from tests.helpers.survival.project import ArchiveServer, made_archive
 
 KEEP = ("Twitter10000_v2.0/txt/*.txt", "Twitter10000_v2.0/xml/*.xml")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gmner.files import write_json
-from gmner.leftovers import half_written, is_half_written, remove_half_written
-from gmner.teachers.store import lock_of
+from gmner.llm_client.answer_store import lock_of
+from gmner.storage.files import write_json
+from gmner.storage.leftovers import half_written, is_half_written, remove_half_written
 
 DIE = """
 import os, sys
-from gmner.files import atomic_path
+from gmner.storage.files import atomic_path
 with atomic_path(sys.argv[1]) as temporary:
     temporary.write_bytes(b"half")
     os.kill(os.getpid(), 9)

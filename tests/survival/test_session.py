@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gmner import session
+from gmner.workflow import killed_runs as session
 
 BEGIN = """
 import sys, time
 from pathlib import Path
-from gmner import session
+from gmner.workflow import killed_runs as session
 begun = session.begin(lambda line: print(line, flush=True), temporary=[Path(word) for word in sys.argv[1:]])
 Path(".snakemake/locks").mkdir(parents=True, exist_ok=True)
 Path(".snakemake/locks/0.input.lock").write_text("a")
@@ -29,7 +29,7 @@ if line != "end":
 """
 JOB = """
 import signal, sys, time
-from gmner.session import as_job
+from gmner.workflow.killed_runs import as_job
 def stop(number, frame):
     print("asked to stop", flush=True)
     time.sleep(0.3)

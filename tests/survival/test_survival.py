@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from checks import (
+
+from tests.helpers.survival.checks import (
     check_leftovers,
     check_never_unlocked,
     check_questions,
@@ -14,9 +15,9 @@ from checks import (
     check_resumed,
     note_bytes,
 )
-from killing import PLANNING, Killer, orphans, undisturbed
-from ledger import KINDS, markdown
-from project import TWEETS, Project, Servers, configuration
+from tests.helpers.survival.killing import PLANNING, Killer, orphans, undisturbed
+from tests.helpers.survival.ledger import KINDS, markdown
+from tests.helpers.survival.project import TWEETS, Project, Servers, configuration
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

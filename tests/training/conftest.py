@@ -7,17 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-from training_helpers import NAMES, completion, row_of, text_of
 
-from gmner.records import Entity, Sample
-from gmner.schemas import TARGETS
+from gmner.core.records import Entity, Sample
+from gmner.storage.tables import TARGETS
+from tests.helpers.tiny_training import NAMES, completion, row_of, text_of
 
 
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random model that loads in a moment."""
-    from gmner.backbones.tiny import build_config, build_tiny, save_backbone, train_tokenizer
-    from gmner.run_folder import write_manifest
+    from gmner.demo.tiny_backbone.model import build_config, build_tiny, save_backbone, train_tokenizer
+    from gmner.models.adapter_folder import write_manifest
 
     folder = tmp_path_factory.mktemp("backbone")
     tokenizer = train_tokenizer([completion(0, 0), text_of(0), text_of(1)], vocabulary=340)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from training_helpers import FRAME, TYPES
 
 from gmner.cli import main
-from gmner.files import read_json, write_json
-from gmner.records import Sample
-from gmner.schemas import OUTPUTS, SAMPLES, TARGETS, read_metadata, read_table, sample_to_row, write_table
+from gmner.core.records import Sample
+from gmner.storage.files import read_json, write_json
+from gmner.storage.tables import OUTPUTS, SAMPLES, TARGETS, read_metadata, read_table, sample_to_row, write_table
+from tests.helpers.tiny_training import FRAME, TYPES
 
 QUESTION = {"prompt": "short", "cot": True, "types": list(TYPES), "fine": False}
 GENERATE = {"batch_size": 4, "max_new_tokens": 8}
@@ -130,7 +130,7 @@ def test_an_unfinished_or_foreign_run_is_refused(
 
 
 def test_the_best_epoch_is_chosen_on_dev(place: Path, backbone: Path) -> None:
-    pytest.importorskip("gmner.answer")
+    pytest.importorskip("gmner.core.answer")
     best = {"epochs": 1, "select": "best", "eval_samples": 2, "gradient_checkpointing": False}
     out = place / "best"
     assert train(place, backbone, out, train=best, generate=GENERATE, score={}) == 0

@@ -18,15 +18,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from training_helpers import FRAME, TYPES
 
 from gmner.config.run import LaunchSettings, TrainSettings
+from gmner.core.records import Sample
 from gmner.errors import ConfigError
-from gmner.files import read_json
-from gmner.records import Sample
-from gmner.schemas import SAMPLES, TARGETS, sample_to_row, write_table
+from gmner.storage.files import read_json
+from gmner.storage.tables import SAMPLES, TARGETS, sample_to_row, write_table
 from gmner.training.launch import NODE_RANK, ON_NODE, _free_port, accelerate_command, launch
 from gmner.training.sampler import EpochSampler, MicroBatches
+from tests.helpers.tiny_training import FRAME, TYPES
 
 EPOCHS = 4
 DDP = {"strategy": "ddp", "processes": 2}

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from training_helpers import FRAME, TYPES
 
-from gmner.encoding import Encoder, PromptSettings, pad_rows
+from gmner.core.records import Sample
 from gmner.errors import DataError
-from gmner.processor import load_processor
-from gmner.records import Sample
+from gmner.models.qwen_vl.encoder import Encoder, PromptSettings, pad_rows
+from gmner.models.qwen_vl.processor import load_processor
 from gmner.training.rows import build_rows, shorten_reasoning
 from gmner.training.sampler import EpochSampler
+from tests.helpers.tiny_training import FRAME, TYPES
 
 MakeTargets = Callable[[int], pa.Table]
 

@@ -13,21 +13,21 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_helpers import FRAME, TYPES
 
 from gmner.config.run import GenerateSettings, TrainSettings
-from gmner.encoding import Encoder, PromptSettings
+from gmner.core.records import Sample
 from gmner.errors import ConfigError
-from gmner.features import bank_features, vision_model
-from gmner.files import read_json
 from gmner.generation.decode import Output
-from gmner.processor import load_processor
-from gmner.records import Sample
+from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
+from gmner.models.qwen_vl.processor import load_processor
+from gmner.models.qwen_vl.vision_features import bank_features, vision_model
+from gmner.storage.files import read_json
 from gmner.training.callbacks import COMPLETE, RunCallback, last_checkpoint
 from gmner.training.rows import build_rows
-from gmner.training.run import TrainJob, train_adapter
 from gmner.training.sampler import EpochSampler
+from gmner.training.stage import TrainJob, train_adapter
 from gmner.training.trainer import RowCollator, RowTrainer, TrainingDiverged, lora_config, trainer_config
+from tests.helpers.tiny_training import FRAME, TYPES
 
 MakeTargets = Callable[[int], pa.Table]
 Make = Callable[..., TrainJob]
@@ -63,7 +63,7 @@ def make_job(backbone: Path, samples: list[Sample], make_targets: MakeTargets) -
 
 
 def make_trainer(job: TrainJob, folder: Path, with_bank: bool = True) -> RowTrainer:
-    from gmner.backbones.loading import load_backbone
+    from gmner.models.loading import load_backbone
 
     encoder = Encoder(load_processor(job.backbone_dir, FRAME), job.prompt)
     model = load_backbone(job.backbone_dir, torch.float32, torch.device("cpu"))
@@ -217,7 +217,7 @@ KILLED = """
 import os, pickle, signal, sys
 from pathlib import Path
 from gmner.training.callbacks import RunCallback
-from gmner.training.run import train_adapter
+from gmner.training.stage import train_adapter
 
 def die(self, args, state, control, **kwargs):
     if state.global_step == 3:

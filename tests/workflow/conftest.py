@@ -2,7 +2,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from trees import CONFIG, COPIED, Tree
+
+from tests.helpers.trees import CONFIG, COPIED, Tree
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,7 @@ def bare_tree(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         else:
             shutil.copy(source, root / name)
-    shutil.copy(Path(__file__).parent / "stand_in.py", root / "src" / "gmner" / "__main__.py")
+    shutil.copy(Path(__file__).parents[1] / "helpers" / "stand_in_command.py", root / "src" / "gmner" / "__main__.py")
     return root
 
 

@@ -170,7 +170,7 @@ def test_schema_in_the_repository_is_the_models(repo: Path) -> None:
 
 def test_import_is_light() -> None:
     heavy = ("torch", "pandas", "numpy", "pyarrow")
-    code = f"import sys, gmner.plan; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, gmner.workflow.plan; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from trees import Tree
+
+from tests.helpers.trees import Tree
 
 pytestmark = pytest.mark.slow
 CONFIGS = ("demo", "paper", "smoke", "twitter-fmnerg", "twitter-gmner")

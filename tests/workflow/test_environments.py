@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from gmner import fingerprint
-from gmner.fingerprint import modules_behind
+from gmner.workflow import fingerprint
+from gmner.workflow.fingerprint import modules_behind
 
 
 def pins(repo: Path, environment: str = "") -> dict[str, str]:
@@ -94,7 +94,7 @@ def imports_of(path: Path) -> set[str]:
 def third_party_imports(command: str) -> set[str]:
     """Return the packages outside the standard library that a command's modules import."""
     found: set[str] = set()
-    for module in modules_behind(f"gmner.commands.{command.replace('-', '_')}", "gmner.plan", "gmner.cli"):
+    for module in modules_behind(f"gmner.commands.{command.replace('-', '_')}", "gmner.workflow.plan", "gmner.cli"):
         path = fingerprint._file_of(module)
         assert path is not None
         found |= imports_of(path)

@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from trees import Tree
+
+from tests.helpers.trees import Tree
 
 
 def targets(repo: Path) -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 from gmner.config import load_config
 from gmner.config.root import deep_merge
 from gmner.errors import ConfigError
-from gmner.plan import Job, Plan, compact, folder_hash
+from gmner.workflow.plan import Job, Plan, compact, folder_hash
 
 BASE: dict[str, Any] = {
     "datasets": {

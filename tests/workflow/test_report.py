@@ -5,7 +5,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from trees import Tree
+
+from tests.helpers.trees import Tree
 
 pytestmark = pytest.mark.slow
 CAPTIONS = (

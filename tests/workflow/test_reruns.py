@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from trees import CONFIG, Tree
+
+from tests.helpers.trees import CONFIG, Tree
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +18,7 @@ def test_nothing_changed_nothing_to_do(tree: Tree) -> None:
 
 
 def test_edit_in_metrics_reruns_scores_and_tables_only(tree: Tree) -> None:
-    tree.edit("src/gmner/metrics.py", lambda text: text + "\nEDITED = True\n")
+    tree.edit("src/gmner/evaluation/counts.py", lambda text: text + "\nEDITED = True\n")
     assert tree.planned("all") == Counter(score_predictions=3, write_table=1, draw_figure3=1, write_report=1, all=1)
 
 
@@ -84,7 +85,7 @@ def test_titles_rerun_tables_only(tree: Tree) -> None:
 
 
 def test_the_page_s_own_parts_and_settings_rerun_the_page_only(tree: Tree) -> None:
-    tree.edit("src/gmner/report/page/page.css", lambda text: text + "\n/* edited */\n")
+    tree.edit("src/gmner/reporting/html/page/page.css", lambda text: text + "\n/* edited */\n")
     assert tree.planned("all") == Counter(write_report=1, all=1)
 
 

@@ -4,7 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from trees import Tree
+
+from tests.helpers.trees import Tree
 
 pytestmark = pytest.mark.slow
 

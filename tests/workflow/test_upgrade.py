@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from trees import Tree
+
+from tests.helpers.trees import Tree
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from gmner.backbones.gpu import claim_gpu
+from gmner.models.claim_gpu import claim_gpu
 
 HELP = "find the entities of one picture and text with a trained run; JSON on standard output"
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Annotate and print."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
     claim_gpu()
-    from gmner.annotate import annotate, load_run, save_drawing
+    from gmner.reporting.annotate import annotate, load_run, save_drawing
 
     decoder = load_run(args.run, args.backbone, args.max_new_tokens)
     found = annotate(decoder, args.image, args.text)

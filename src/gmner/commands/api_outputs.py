@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from gmner.api_outputs import make_api_outputs, plan_api_outputs
 from gmner.commands.settings import parse_settings
 from gmner.config.api import ApiOutputsStage
+from gmner.generation.api import make_api_outputs, plan_api_outputs
 
 HELP = "let a provider's model answer each sample of a split, without training"
 

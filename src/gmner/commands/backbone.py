@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from gmner.backbones.folder import copy_backbone
 from gmner.commands.settings import parse_settings
 from gmner.config.model import HubBackbone, LocalBackbone
 from gmner.config.stages import BackboneStage
+from gmner.models.folder import copy_backbone
 
 HELP = "put a backbone into a folder: fetched from the hub, copied, or the one that ships here"
 TINY = Path("workflow/assets/tiny")
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     settings = parse_settings(BackboneStage, args.settings)
     backbone = settings.backbone
     if isinstance(backbone, HubBackbone):
-        from gmner.backbones.hub import fetch_hub
+        from gmner.models.hub import fetch_hub
 
         fetch_hub(backbone.id, backbone.revision, backbone.mirror, args.out_dir)
     elif isinstance(backbone, LocalBackbone):

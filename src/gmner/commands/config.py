@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from gmner.config import config_schema, load_config_file
-from gmner.files import write_text
+from gmner.storage.files import write_text
 
 HELP = "check or show a configuration, or print its schema"
 

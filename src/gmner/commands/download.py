@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import DownloadStage
-from gmner.download import download
+from gmner.download.source import download
 
 HELP = "fetch the annotations or pictures of a data set, resumable and checked"
 

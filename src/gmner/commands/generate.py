@@ -4,11 +4,11 @@ import argparse
 import os
 from pathlib import Path
 
-from gmner.backbones.gpu import claim_gpu
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import GenerateStage
 from gmner.generation.shards import gather_outputs
-from gmner.shards import parse_shard
+from gmner.generation.shares import parse_shard
+from gmner.models.claim_gpu import claim_gpu
 
 HELP = "let a run's model answer each sample of a split"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import PredictionsStage
-from gmner.predictions import PROBLEMS, make_predictions
+from gmner.evaluation.predictions import PROBLEMS, make_predictions
 
 HELP = "parse a run's outputs; boxes back in pixels of the original images"
 log = logging.getLogger(__name__)

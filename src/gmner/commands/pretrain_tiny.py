@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and save the backbone."""
-    from gmner.backbones.loading import set_threads
-    from gmner.backbones.pretraining import PretrainSettings, pretrain
-    from gmner.fingerprint import code_fingerprint
+    from gmner.demo.tiny_backbone.pretrain import PretrainSettings, pretrain
+    from gmner.models.loading import set_threads
+    from gmner.workflow.fingerprint import code_fingerprint
 
     set_threads()
     given = json.loads(args.settings)

@@ -6,8 +6,8 @@ from pathlib import Path
 from gmner.commands.settings import parse_settings
 from gmner.config.teachers import RationalesSettings
 from gmner.errors import DataError
-from gmner.rationales import ask_shard, make_rationales, plan_rationales
-from gmner.shards import parse_shard
+from gmner.generation.shares import parse_shard
+from gmner.rationales.stage import ask_shard, make_rationales, plan_rationales
 
 HELP = "ask the teacher for the reasoning of each training sample"
 

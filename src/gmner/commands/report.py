@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import ReportStage
-from gmner.report.stage import make_report
+from gmner.reporting.html.stage import make_report
 
 HELP = "write the page that shows tables, curves, errors and every test tweet"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import SamplesStage
-from gmner.datasets.build import Folders, build_samples
 from gmner.datasets.report import data_report, write_report
-from gmner.schemas import write_samples
+from gmner.datasets.samples import Folders, build_samples
+from gmner.storage.tables import write_samples
 
 HELP = "join annotations, boxes and pictures of a data set into one table"
 log = logging.getLogger(__name__)

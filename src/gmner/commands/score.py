@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gmner.errors import ConfigError
-from gmner.profiles import PROFILES, profile_of
-from gmner.scorer.gold import read_gold
-from gmner.scorer.score import Request, analyse_errors, compare, score_gold
-from gmner.scorer.text import analysis_text, comparison_text, score_text
+from gmner.evaluation.any_system.gold import read_gold
+from gmner.evaluation.any_system.print import analysis_text, comparison_text, score_text
+from gmner.evaluation.any_system.score import Request, analyse_errors, compare, score_gold
+from gmner.evaluation.conventions import PROFILES, profile_of
 
 HELP = "score any system's predictions against gold annotations"
 

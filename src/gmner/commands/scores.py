@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import ScoresStage
-from gmner.scoring import make_scores
+from gmner.evaluation.scores import make_scores
 
 HELP = "count a run's predictions against the annotation"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import TableStage
 from gmner.errors import ConfigError
-from gmner.tables.stage import make_table
+from gmner.reporting.tables.stage import make_table
 
 HELP = "lay scores out as one of the paper's tables or as its figure 3"
 

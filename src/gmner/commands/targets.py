@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import TargetsStage
-from gmner.schemas import read_metadata
-from gmner.targets import make_targets
+from gmner.storage.tables import read_metadata
+from gmner.targets.stage import make_targets
 
 HELP = "write the completions to learn, with boxes perturbed for each epoch"
 log = logging.getLogger(__name__)

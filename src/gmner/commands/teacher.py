@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from gmner.config import load_config_file
 from gmner.config.teachers import RationalesSettings, TemplateTeacher
 from gmner.errors import ConfigError
-from gmner.rationales import plan_rationales, types_of
-from gmner.teachers.pricing import Amount
-from gmner.teachers.prompted import PromptedTeaching
-from gmner.teachers.store import store_folder
-from gmner.teachers.upkeep import (
+from gmner.llm_client.answer_store import store_folder
+from gmner.llm_client.pricing import Amount
+from gmner.llm_client.upkeep import (
     export_rationales,
     failures_of,
     folders_of,
@@ -20,9 +18,11 @@ from gmner.teachers.upkeep import (
     import_rationales,
     status_of,
 )
+from gmner.rationales.prompted import PromptedTeaching
+from gmner.rationales.stage import plan_rationales, types_of
 
 if TYPE_CHECKING:
-    from gmner.teachers.prompted import PromptedTeacher
+    from gmner.config.teachers import PromptedTeacher
 
 HELP = "look after the teachers' answers: status, cost, plan, retry, export, import"
 _STORE = Path("resources/teacher-store")

@@ -4,9 +4,9 @@ import argparse
 import os
 from pathlib import Path
 
-from gmner.backbones.gpu import claim_gpu
 from gmner.commands.settings import parse_settings
 from gmner.config.stages import TrainStage
+from gmner.models.claim_gpu import claim_gpu
 from gmner.training.launch import launch
 
 HELP = "fine-tune a backbone with LoRA on the targets of one run and seed"
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if settings.train.launch.world == 1:
         claim_gpu()
     from gmner.training.job import job_of
-    from gmner.training.run import train_adapter
+    from gmner.training.stage import train_adapter
 
     job = job_of(settings, args.samples, args.targets, args.backbone, args.seed)
     train_adapter(job, args.work_dir, args.out_dir)

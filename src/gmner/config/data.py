@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gmner.config.base import Settings
-from gmner.labels import COARSE_TYPES, all_fine_types
+from gmner.core.entity_types import COARSE_TYPES, all_fine_types
 
 
 class DemoDataset(Settings):

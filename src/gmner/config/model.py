@@ -12,7 +12,7 @@ QWEN_TOKENS = (256, 1024)
 
 
 class FrameSettings(Settings):
-    """Coordinates and pixel limits of the model's view of a picture (see gmner.frame)."""
+    """Coordinates and pixel limits of the model's view of a picture (see gmner.core.frame)."""
 
     coordinates: Literal["absolute", "norm1000"] = "absolute"
     min_pixels: int = Field(QWEN_TOKENS[0] * 28 * 28, ge=1)

@@ -137,6 +137,7 @@ class LocalTeacher(_Prompted):
     batch_size: int = Field(8, ge=1)
 
 
+PromptedTeacher = OpenAITeacher | AnthropicTeacher | LocalTeacher
 TeacherSettings = Annotated[
     TemplateTeacher | OpenAITeacher | AnthropicTeacher | LocalTeacher, Field(discriminator="provider")
 ]

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from gmner.config.data import FolderDataset
+from gmner.datasets.annotated import SPLITS, Draft, attach_boxes
 from gmner.datasets.conll import read_conll
-from gmner.datasets.drafts import SPLITS, Draft, attach_boxes
 from gmner.datasets.jsonl import read_jsonl
-from gmner.datasets.problems import Problems
+from gmner.datasets.oddities import Problems
 from gmner.datasets.twitter import draft_of
 from gmner.datasets.voc import read_voc
 from gmner.errors import DataError, MissingInputError

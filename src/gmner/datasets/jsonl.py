@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from gmner.config.data import FolderDataset
+from gmner.core.records import Box, Entity
+from gmner.datasets.annotated import Draft
 from gmner.datasets.conll import check_type
-from gmner.datasets.drafts import Draft
 from gmner.datasets.placing import Placer
 from gmner.errors import DataError
-from gmner.records import Box, Entity
 
 _TWEET_KEYS = {"id", "image", "text", "tokens", "entities"}
 _ENTITY_KEYS = {"mention", "start", "end", "char_start", "char_end", "type", "fine_type", "boxes"}

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gmner.datasets.drafts import SPLITS, Draft
-from gmner.datasets.problems import Problems
-from gmner.files import write_json, write_text
-from gmner.records import Sample
+from gmner.core.records import Sample
+from gmner.datasets.annotated import SPLITS, Draft
+from gmner.datasets.oddities import Problems
+from gmner.storage.files import write_json, write_text
 
 ROWS = {
     "tweets": "tweets",

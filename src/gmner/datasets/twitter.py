@@ -6,13 +6,13 @@ FMNERG labels the same tweets anew and ships no boxes: they are GMNER's of versi
 from pathlib import Path
 
 from gmner.config.data import TwitterDataset
+from gmner.core.entity_types import FINE_TO_COARSE
+from gmner.datasets.annotated import SPLITS, Draft, attach_boxes, entity_of
 from gmner.datasets.conll import TaggedTweet, check_type, read_conll, spans_of
-from gmner.datasets.drafts import SPLITS, Draft, attach_boxes, entity_of
 from gmner.datasets.escapes import decode_tokens, has_escape
-from gmner.datasets.problems import Problems
+from gmner.datasets.oddities import Problems
 from gmner.datasets.voc import read_voc
 from gmner.errors import MissingInputError
-from gmner.labels import FINE_TO_COARSE
 
 FOLDERS = {"v1": "Twitter10000", "v2.0": "Twitter10000_v2.0"}
 

@@ -18,8 +18,8 @@ from xml.sax.xmlreader import Locator
 from defusedxml import DefusedXmlException
 from defusedxml.sax import parse
 
+from gmner.core.records import Box
 from gmner.errors import DataError
-from gmner.records import Box
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _BLANK = r"[ \t\n]*+"

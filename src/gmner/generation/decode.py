@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from gmner.encoding import Encoder, pad_rows
+from gmner.core.records import Sample
 from gmner.errors import DataError, GmnerError
-from gmner.features import FeatureBank, as_encoder_outputs, vision_model
-from gmner.records import Sample
+from gmner.models.qwen_vl.encoder import Encoder, pad_rows
+from gmner.models.qwen_vl.vision_features import FeatureBank, as_encoder_outputs, vision_model
 
 END_OF_ANSWER = "</answer>"
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from gmner.backbones.loading import add_adapter, device_of, dtype_of, identity_of, load_backbone, set_threads
-from gmner.encoding import Encoder, PromptSettings
 from gmner.errors import DataError
 from gmner.generation.decode import Decoder
-from gmner.processor import load_processor
-from gmner.run_folder import read_run
+from gmner.models.adapter_folder import read_run
+from gmner.models.loading import add_adapter, device_of, dtype_of, identity_of, load_backbone, set_threads
+from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
+from gmner.models.qwen_vl.processor import load_processor
 
 
 def prompt_of_run(adapter: Path, backbone: Path) -> PromptSettings:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+from gmner.core.records import Sample
 from gmner.errors import DataError
-from gmner.files import read_json, sha256_of_json, write_json
 from gmner.generation.decode import Output
-from gmner.progress import Progress
-from gmner.records import Sample
-from gmner.shards import WHOLE, Shard
+from gmner.generation.shares import WHOLE, Shard
+from gmner.runtime.progress import Progress
+from gmner.storage.files import read_json, sha256_of_json, write_json
 
 log = logging.getLogger(__name__)
 

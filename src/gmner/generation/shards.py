@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gmner.errors import DataError
-from gmner.schemas import OUTPUTS, read_metadata, read_samples, read_table, write_table
+from gmner.storage.tables import OUTPUTS, read_metadata, read_samples, read_table, write_table
 
 
 def gather_outputs(samples_path: Path, split: str, shards: Sequence[Path], out: Path) -> None:

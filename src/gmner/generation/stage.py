@@ -6,19 +6,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gmner.backbones.loading import identity_of
 from gmner.config.stages import GenerateStage
-from gmner.encoding import PromptSettings
+from gmner.core.frame import Frame
+from gmner.core.records import Sample
 from gmner.errors import ConfigError, DataError
-from gmner.files import sha256_of_file
-from gmner.frame import Frame
 from gmner.generation.load import load_decoder, prompt_of_run
 from gmner.generation.run import BatchDecoder, generate_outputs
-from gmner.prompts import prompt_version
-from gmner.records import Sample
-from gmner.run_folder import MANIFEST_FILE
-from gmner.schemas import OUTPUTS, read_samples, write_table
-from gmner.shards import WHOLE, Shard
+from gmner.generation.shares import WHOLE, Shard
+from gmner.models.adapter_folder import MANIFEST_FILE
+from gmner.models.loading import identity_of
+from gmner.models.qwen_vl.encoder import PromptSettings
+from gmner.prompts.model import prompt_version
+from gmner.storage.files import sha256_of_file
+from gmner.storage.tables import OUTPUTS, read_samples, write_table
 
 
 def generate_table(
@@ -51,7 +51,7 @@ def generate_table(
     }
     write_table(out, [asdict(output) for output in outputs], OUTPUTS, about)
     if settings.generate.engine == "vllm":
-        from gmner.generation.vllm_engine import remove_served
+        from gmner.generation.vllm import remove_served
 
         remove_served(work_dir)
 
@@ -65,7 +65,7 @@ def _decoder(
     work_dir: Path,
 ) -> BatchDecoder:
     if settings.generate.engine == "vllm":
-        from gmner.generation.vllm_engine import load_vllm
+        from gmner.generation.vllm import load_vllm
 
         return load_vllm(backbone, adapter, prompt, settings.generate, samples, work_dir)
     return load_decoder(backbone, adapter, prompt, settings.generate)

@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from gmner.files import write_json
-from gmner.progress import Progress
+from gmner.runtime.progress import Progress
+from gmner.storage.files import write_json
 from gmner.training.distributed import any_of, barrier, is_main
 from gmner.training.sampler import EpochSampler
 

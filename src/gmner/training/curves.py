@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gmner.files import atomic_path, write_text
+from gmner.storage.files import atomic_path, write_text
 
 COLUMNS = (
     "step",

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from gmner.config.run import ScoreSettings
-from gmner.frame import Frame
+from gmner.core.frame import Frame
+from gmner.core.records import Sample
+from gmner.evaluation.predictions import predict_sample
+from gmner.evaluation.scores import f1_scores, records_of_row
 from gmner.generation.decode import Output
-from gmner.predictions import predict_sample
-from gmner.records import Sample
-from gmner.scoring import f1_scores, records_of_row
-from gmner.training.judge import Scorer
+from gmner.training.best_epoch import Scorer
 
 
 def dev_scorer(score: ScoreSettings, fine: bool, types: Sequence[str], frame: Frame) -> Scorer:

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from gmner.backbones.loading import identity_of, set_threads
 from gmner.config.stages import OPERATIONAL, TrainStage
-from gmner.encoding import PromptSettings
+from gmner.core.frame import Frame
 from gmner.errors import DataError
-from gmner.files import sha256_of_file
-from gmner.frame import Frame
-from gmner.prompts import prompt_version
-from gmner.schemas import TARGETS, read_samples, read_table
-from gmner.training.judge import Scorer
-from gmner.training.run import TrainJob
+from gmner.models.loading import identity_of, set_threads
+from gmner.models.qwen_vl.encoder import PromptSettings
+from gmner.prompts.model import prompt_version
+from gmner.storage.files import sha256_of_file
+from gmner.storage.tables import TARGETS, read_samples, read_table
+from gmner.training.best_epoch import Scorer
+from gmner.training.stage import TrainJob
 
 
 def job_of(settings: TrainStage, samples_path: Path, targets_path: Path, backbone: Path, seed: int) -> TrainJob:

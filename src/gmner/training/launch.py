@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gmner.backbones.gpu import claim_gpus
 from gmner.config.run import LaunchSettings
 from gmner.errors import ConfigError, GmnerError
+from gmner.models.claim_gpu import claim_gpus
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from gmner.files import read_json, write_json
+from gmner.storage.files import read_json, write_json
 from gmner.training.distributed import gathered, is_main, world
-from gmner.training.memory import PART_TOKENS, InParts, Room, find_room, measure_peak, memory_limit
+from gmner.training.micro_batches import PART_TOKENS, InParts, Room, find_room, measure_peak, memory_limit
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gmner.encoding import Encoder
+from gmner.core.records import Sample
 from gmner.errors import DataError
-from gmner.records import Sample
+from gmner.models.qwen_vl.encoder import Encoder
 
 POLICIES = ("error", "drop", "truncate_reasoning")
 _REASONING = re.compile(r"<think>(?P<reasoning>.*?)</think>(?P<rest>.*)", re.DOTALL)

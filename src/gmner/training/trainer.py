@@ -5,19 +5,19 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from gmner.backbones.tower import run_tower_forward_only
-from gmner.encoding import Encoder, pad_rows
+import datasets
 from gmner.errors import ConfigError, GmnerError
-from gmner.features import FeatureBank, as_encoder_outputs
+from gmner.models.qwen_vl.encoder import Encoder, pad_rows
+from gmner.models.qwen_vl.vision_attention import run_tower_forward_only
+from gmner.models.qwen_vl.vision_features import FeatureBank, as_encoder_outputs
 from gmner.training.distributed import rank, world
-from gmner.training.memory import Batch, InParts
+from gmner.training.micro_batches import Batch, InParts
 from gmner.training.rows import TrainingRows
 from gmner.training.sampler import EpochSampler, MicroBatches
 

@@ -1,1 +1,0 @@
-"""Backbones: how a vision-language model and its processor are built and loaded."""

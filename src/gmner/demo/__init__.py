@@ -1,0 +1,1 @@
+"""The embedded demo: nothing but the demo imports it."""

@@ -1,0 +1,1 @@
+"""Stage 1: sources of the public datasets, fetched once, checked."""

@@ -1,0 +1,1 @@
+"""Scoring the outputs of any system, without the pipeline."""

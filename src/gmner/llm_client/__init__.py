@@ -1,0 +1,1 @@
+"""Transport and money of paid models: asking, keeping answers, budgets."""

@@ -1,0 +1,1 @@
+"""Backbones and adapters as folders; loading them."""

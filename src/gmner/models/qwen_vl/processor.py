@@ -1,0 +1,87 @@
+"""The processor of a Qwen2.5-VL model for pictures and text alone, without torchvision.
+
+`transformers.Qwen2_5_VLProcessor` insists on a video processor and that one on torchvision, which has no build
+beside the CPU build of torch (transformers issues 43986 and 48558). Pictures need neither.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2_5_VLProcessor
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.processing_utils import ProcessorMixin
+
+from gmner.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from gmner.core.frame import Frame
+
+# What a backbone's image processor decides; the pixel limits are the frame's.
+_OF_BACKBONE = ("patch_size", "merge_size", "temporal_patch_size", "image_mean", "image_std")
+
+
+class ImageTextProcessor(Qwen2_5_VLProcessor):
+    """A Qwen2.5-VL processor made of an image processor, a tokenizer and a chat template."""
+
+    def __init__(
+        self,
+        image_processor: Qwen2VLImageProcessorPil | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        chat_template: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.image_token = "<|image_pad|>"
+        self.video_token = "<|video_pad|>"
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token) if tokenizer else None
+        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token) if tokenizer else None
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        """Return the parts of the processor; the parent class would name a video processor too."""
+        return ["image_processor", "tokenizer"]
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Names of the model's inputs that this processor makes."""
+        return ["input_ids", "attention_mask", "pixel_values", "image_grid_thw", "mm_token_type_ids"]
+
+
+def image_processor_of(frame: "Frame", folder: Path | None = None) -> Qwen2VLImageProcessorPil:
+    """Return the image processor that resizes pictures into `frame`: its pixel limits and no others.
+
+    Patch size and colour normalisation are those of a backbone's `folder`, or Qwen2.5-VL's. Raises ConfigError
+    where the frame's factor is not the side of one visual token of the backbone.
+    """
+    told = folder / "preprocessor_config.json" if folder else None
+    config = json.loads(told.read_text(encoding="utf-8")) if told and told.exists() else {}
+    made = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": frame.min_pixels, "longest_edge": frame.max_pixels},
+        **{name: config[name] for name in _OF_BACKBONE if name in config},
+    )
+    side = made.patch_size * made.merge_size
+    if side != frame.factor:
+        raise ConfigError(
+            f"frame.factor is {frame.factor}, but a visual token of {folder} is {side} pixels wide "
+            f"(patch {made.patch_size}, merged by {made.merge_size}); set frame.factor: {side}"
+        )
+    return made
+
+
+def load_processor(folder: Path | str, frame: "Frame") -> ImageTextProcessor:
+    """Load the tokenizer and chat template of a backbone's folder; pictures are resized into `frame`.
+
+    The pixel limits that the folder's own image processor carries are never used: they differ between hub
+    models and training, and boxes would land in another coordinate frame. Raises DataError where the folder
+    has no tokenizer or no chat template.
+    """
+    place = Path(folder)
+    if not (place / "tokenizer.json").exists():
+        raise DataError(f"{place}: no tokenizer.json; expected a backbone's folder: run the backbone stage again")
+    tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+    template = place / "chat_template.jinja"
+    text = template.read_text(encoding="utf-8") if template.exists() else tokenizer.chat_template
+    if not text:
+        raise DataError(f"{place}: no chat template in chat_template.jinja or tokenizer_config.json")
+    return ImageTextProcessor(image_processor_of(frame, place), tokenizer, chat_template=text)

@@ -1,0 +1,1 @@
+"""The wording of questions, for the model and for teachers."""

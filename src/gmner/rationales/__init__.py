@@ -1,0 +1,1 @@
+"""Stage 3: the teacher's reasoning for each training sample."""

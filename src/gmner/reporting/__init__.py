@@ -1,0 +1,1 @@
+"""Stages 9 and 10: tables, figure, report, drawings."""

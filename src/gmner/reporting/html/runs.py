@@ -1,0 +1,107 @@
+"""What the page says of each run: scores, analysis of errors, answers to the test tweets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gmner.config.stages import ReportRun
+from gmner.core.records import Record, Sample
+from gmner.errors import DataError, MissingInputError
+from gmner.evaluation.conventions import profile_of
+from gmner.evaluation.error_analysis import analyse
+from gmner.evaluation.scores import records_of_row, rows_of_samples
+from gmner.reporting.html.read_tables import as_number, table_rows, thinned
+from gmner.reporting.html.tweets import answer_json
+from gmner.storage.files import read_json
+
+CURVE_POINTS = 240
+SCORES = ("signature", "samples", "percent", "gmner", "mner", "eeg", "intervals", "parsing", "boxes")
+CURVES = ("loss", "learning_rate", "grad_norm", "token_accuracy", "dev_gmner_f1", "dev_mner_f1", "dev_eeg_f1")
+
+
+def place_of(run: ReportRun) -> str:
+    """Return where a run's files lie below results/<stage>/."""
+    return f"{run.dataset}/{run.run}/seed{run.seed}"
+
+
+def run_json(
+    results: Path, run: ReportRun, samples: Sequence[Sample], shown: int, train_mentions: frozenset[str]
+) -> dict[str, Any]:
+    """Return a run for the page; `samples` are its test tweets, of which the first `shown` stand in the gallery."""
+    place = place_of(run)
+    predictions = results / "predictions" / place / "predictions.parquet"
+    rows = rows_of_samples(samples, predictions, f"{run.dataset} (test)")
+    said = [records_of_row(row) for row in rows]
+    profile = profile_of(run.score.profile)
+    prepared = [profile.prepare(sample, guess, run.fine) for sample, guess in zip(samples, said, strict=True)]
+    scores = read_report(results / "scores" / place / "scores.json")
+    about = run.model_dump(mode="json", exclude={"score", "scores"})
+    return {
+        **about,
+        "iou": run.score.iou,
+        "scores": {name: scores[name] for name in SCORES if name in scores},
+        "analysis": analyse(samples, prepared, run.score.iou, train_mentions),
+        "answers": list(_answers(run, samples[:shown], rows, said)),
+        "curves": curves_json(results / "adapter" / place / "curves.csv") if run.kind == "tuned" else None,
+        "made": made_json(results / "adapter" / place / "run.json") if run.kind == "tuned" else None,
+    }
+
+
+def _answers(
+    run: ReportRun, samples: Sequence[Sample], rows: Sequence[Mapping[str, Any]], said: Sequence[list[Record]]
+) -> Iterator[dict[str, Any]]:
+    profile = profile_of(run.score.profile)
+    for sample, row, predicted in zip(samples, rows, said, strict=False):
+        yield answer_json(sample, row, predicted, profile, run.score.iou, run.fine)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read one of the workflow's JSON files. Raises MissingInputError or DataError naming it."""
+    if not path.exists():
+        raise MissingInputError(f"{path}: missing; make it with: snakemake --cores 1 {path}")
+    try:
+        found = read_json(path)
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); delete it and run its stage again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: expected a JSON object; delete it and run its stage again")
+    return found
+
+
+def curves_json(path: Path) -> dict[str, Any] | None:
+    """Return the columns of a training's curves.csv, at most about 240 steps, None where there is no file."""
+    if not path.exists():
+        return None
+    rows: list[dict[str, Any]] = [dict(row) for row in table_rows(path.read_text(encoding="utf-8"))]
+    kept = thinned(rows, CURVE_POINTS)
+    found: dict[str, Any] = {"steps": int(rows[-1]["step"]) if rows else 0}
+    for name in CURVES:
+        # Scores of dev stand at the last step of an epoch only: none of them may be thinned out.
+        chosen = rows if name.startswith("dev_") else kept
+        points = [(as_number(row["step"]), as_number(row.get(name))) for row in chosen]
+        found[name] = [[x, y] for x, y in points if x is not None and y is not None]
+    return found
+
+
+def made_json(path: Path) -> dict[str, Any] | None:
+    """Return from what a trained run was made, for readers, None where there is no run.json."""
+    if not path.exists():
+        return None
+    found = read_report(path)
+    details, backbone = found.get("details", {}), found.get("backbone", {})
+    train = details.get("train", {})
+    return {
+        "backbone": backbone.get("id"),
+        "revision": backbone.get("revision"),
+        "prompt": found.get("prompt_version"),
+        "steps": details.get("steps"),
+        "epoch": details.get("epoch"),
+        "selected_by": details.get("selected_by"),
+        "samples": details.get("samples"),
+        "longest": details.get("rows", {}).get("longest"),
+        "epochs": train.get("epochs"),
+        "learning_rate": train.get("learning_rate"),
+        "rows_an_update": (train.get("batch_size") or 0) * (train.get("accumulation") or 0),
+        "rank": train.get("lora", {}).get("r"),
+        "precision": train.get("precision"),
+    }

@@ -1,0 +1,56 @@
+"""Small copies of the pictures, as data URIs."""
+
+import base64
+import io
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from PIL import Image, ImageOps
+
+from gmner.errors import GmnerError
+from gmner.storage.images import FORMATS, reading, to_rgb
+
+log = logging.getLogger(__name__)
+
+_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 lie on their side
+_EFFORT = 3  # of WebP's encoder, 0 to 6
+
+SizedPicture = tuple[str, tuple[int, int]]
+"""Path, and the width and height that the annotation counts in, pixels."""
+
+
+def thumbnail(path: str, size_wh: tuple[int, int], side: int, quality: int) -> bytes:
+    """Return a picture as WebP whose longer side has at most `side` pixels, upright as `gmner.storage.images` turns it.
+
+    A JPEG is decoded at an eighth, a quarter or half its size where that is enough. Raises as `open_image` does.
+    """
+    with reading(path), Image.open(path, formats=FORMATS) as stored:
+        full = stored.size
+        lies = stored.getexif().get(_ORIENTATION, 1) >= 5
+        stored.draft("RGB", (side, side))
+        stored.load()
+        as_stored = (full[::-1] if lies else full) != tuple(size_wh) and full == tuple(size_wh)
+        image = to_rgb(stored.copy() if as_stored else ImageOps.exif_transpose(stored))
+        image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=quality, method=_EFFORT)
+    return buffer.getvalue()
+
+
+def data_uris(pictures: Iterable[SizedPicture], side: int, quality: int) -> Iterator[str]:
+    """Yield each picture as a data URI, in order; an empty text for one that cannot be read, with a warning."""
+
+    def uri(picture: SizedPicture) -> str:
+        path, size_wh = picture
+        try:
+            encoded = base64.b64encode(thumbnail(path, size_wh, side, quality)).decode("ascii")
+        except GmnerError as error:
+            log.warning("report: no picture for a tweet: %s", error)
+            return ""
+        return f"data:image/webp;base64,{encoded}"
+
+    # Pillow decodes and encodes outside of Python's lock.
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(uri, pictures)

@@ -1,0 +1,1 @@
+"""What a process meets: signals, progress, the machine's faults."""

@@ -1,1 +1,0 @@
-"""The reference scorer: anybody's predictions against the annotation, in their own formats."""

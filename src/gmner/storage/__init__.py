@@ -1,0 +1,1 @@
+"""Tables, files, locks and images on disk: one writer and one reader per format."""

@@ -1,0 +1,1 @@
+"""Stage 4: what a run learns to answer, boxes perturbed (GRBP)."""

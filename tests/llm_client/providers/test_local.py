@@ -1,0 +1,52 @@
+"""The local provider with a real, untrained Qwen2.5-VL of the tiny backbone's form."""
+
+from pathlib import Path
+
+import pytest
+
+from gmner.config.teachers import RationalesSettings
+from gmner.errors import GmnerError
+from gmner.rationales.stage import make_rationales
+from gmner.storage.tables import RATIONALES, read_table
+from tests.helpers.teacher_samples import make_sample, write_samples
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from gmner.demo.tiny_backbone.model import build_config, build_tiny, save_backbone, train_tokenizer
+
+    path = tmp_path_factory.mktemp("backbone")
+    tokenizer = train_tokenizer(["Mara Quist in Port Zelka", "the picture shows a scene", "reasoning"], 600)
+    config = build_config(tokenizer, hidden=64, layers=2, feed_forward=96, vision_hidden=32, vision_layers=1)
+    save_backbone(path, build_tiny(config, seed=0), tokenizer)
+    return path
+
+
+def test_a_local_model_answers_in_batches_and_is_not_asked_again(
+    tmp_path: Path, picture: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = [make_sample(number, image_path=str(picture)) for number in range(5)]
+    path = write_samples(tmp_path / "samples.parquet", samples)
+    teacher = {"provider": "local", "model": str(folder), "max_tokens": 8, "max_tries": 1, "batch_size": 4}
+    settings = RationalesSettings.model_validate({"name": "t", "teacher": teacher})
+    arguments = (settings, path, tmp_path / "r.parquet", tmp_path / "report.json", tmp_path / "store")
+    report = make_rationales(*arguments)
+    rows = read_table(tmp_path / "r.parquet", RATIONALES).to_pylist()
+    assert len(rows) == 5 and report["samples"] == 5
+    assert all(row["tokens_in"] > 100 and 0 < row["tokens_out"] <= 8 for row in rows)
+    assert not rows[0]["accepted"] and rows[0]["reason"] is not None  # it is untrained
+    from gmner.llm_client.providers import local as local_provider
+
+    monkeypatch.setattr(local_provider, "load_backbone", None)
+    make_rationales(*arguments)
+    assert read_table(tmp_path / "r.parquet", RATIONALES).to_pylist() == rows
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path, picture: Path) -> None:
+    path = write_samples(tmp_path / "samples.parquet", [make_sample(image_path=str(picture))])
+    teacher = {"provider": "local", "model": str(tmp_path / "none")}
+    settings = RationalesSettings.model_validate({"name": "t", "teacher": teacher})
+    with pytest.raises(GmnerError, match=r"none: no tokenizer\.json; expected a backbone's folder"):
+        make_rationales(settings, path, tmp_path / "r.parquet", tmp_path / "report.json", tmp_path / "store")
