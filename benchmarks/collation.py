@@ -1,9 +1,9 @@
-"""Collation: training batches of the demo, pictures and all, in samples a second; prints JSON.
+"""Collation: training batches of the demo, images and all, in samples a second; prints JSON.
 
     python benchmarks/collation.py [--quick]
 
-Ours: batches of like length from rows tokenised once, each picture opened and processed once a batch. The baseline:
-two rows a batch, both calls of the processor on the pictures (one for the whole text, one for the prompt's length),
+Ours: batches of like length from rows tokenised once, each image opened and processed once a batch. The baseline:
+two rows a batch, both calls of the processor on the images (one for the whole text, one for the prompt's length),
 every row padded to train.max_length. Both give the same tokens, labels and pixels: that is asserted, row by row.
 `with_features`: ours where the frozen vision tower's features are kept, as in every training that has room for them.
 """
@@ -82,7 +82,7 @@ def main() -> None:
         bank = FeatureBank({sample.sample_id: torch.zeros(25, 192) for sample in work.train})
         kept = RowCollator(rows, encoder, bank)
         features = measure.timed(lambda: our_batches(kept, sampler, train.batch_size), 1 if args.quick else 5)
-    way = f"two rows a batch, pictures processed twice, padded to {train.max_length} tokens"
+    way = f"two rows a batch, images processed twice, padded to {train.max_length} tokens"
     found = measure.against_baseline("samples", count, ours, baseline, way, TARGET)
     measure.emit(measure.document("collation", args.quick, **found, with_features=features.to_json(count)))
 

@@ -9,7 +9,7 @@ model is built from its configuration with random numbers, which take as long as
 liger-kernel are used where they are installed, as in training, and the output says so.
 
 MFU is the share of the device's dense bfloat16 peak that useful arithmetic makes up: no padding, no recomputation.
-With T tokens of a row, P patches of its picture and C scored positions, a training sample takes
+With T tokens of a row, P patches of its image and C scored positions, a training sample takes
     language model   4 N T + 6 L T^2 D        frozen weights: forward 2 N T, gradients of the activations 2 N T
     adapter          6 n T                    trained weights: forward, activations, weights
     head             4 V D C                  forward and gradients of the activations

@@ -78,7 +78,7 @@ TINY_TEXT = {
 TINY_VISION = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64}
 TOKENS = {"image_token_id": 151655, "vision_start_token_id": 151652, "vision_end_token_id": 151653}
 TINY_TOKENS = {"image_token_id": 511, "vision_start_token_id": 509, "vision_end_token_id": 510}
-# Sizes of the pictures of Twitter-GMNER that are common, width and height in pixels.
+# Sizes of the images of Twitter-GMNER that are common, width and height in pixels.
 SIZES = ((600, 450), (600, 600), (1200, 675), (480, 640), (1024, 768), (600, 338), (599, 799), (1200, 1200))
 TYPES = ("PER", "ORG", "LOC", "OTHER")
 TWEET_TOKENS, COMPLETION_TOKENS = 25, 300
@@ -87,7 +87,7 @@ UPDATE_ROWS = 16
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture's patch grid and the tokens of the text before and of the completion."""
+    """An image's patch grid and the tokens of the text before and of the completion."""
 
     grid: tuple[int, int, int]
     prompt: int
@@ -95,7 +95,7 @@ class Sample:
 
     @property
     def patches(self) -> int:
-        """Patches of the picture; four make one token."""
+        """Patches of the image; four make one token."""
         return self.grid[1] * self.grid[2]
 
     @property

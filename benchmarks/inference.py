@@ -3,9 +3,9 @@
     python benchmarks/inference.py [--quick] [--run DIR]
 
 The adapter is that of a run's folder (`--run`), or one trained here for a few epochs, untimed. Ours is the stage's
-decoder: large batches by length, finished rows leave, stop at `</answer>`, adapter folded in, each picture processed
+decoder: large batches by length, finished rows leave, stop at `</answer>`, adapter folded in, each image processed
 once. The baseline answers the first of the tweets two a call with transformers' `generate` up to the end of the turn,
-adapter beside the weights, both calls of the processor on the pictures; rates are compared. The answers are the same
+adapter beside the weights, both calls of the processor on the images; rates are compared. The answers are the same
 up to `</answer>`: that is asserted, but for the rare tie that another order of float additions breaks.
 """
 
@@ -98,7 +98,7 @@ def main() -> None:
             unit="samples",
             ours=mine.to_json(count),
             baseline={
-                "way": "transformers' generate, two a call, adapter beside the weights, pictures processed twice",
+                "way": "transformers' generate, two a call, adapter beside the weights, images processed twice",
                 "work": few,
                 **theirs.to_json(few),
             },

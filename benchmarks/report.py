@@ -2,7 +2,7 @@
 
     python benchmarks/report.py [--quick] [--tweets 1500] [--keep FILE]
 
-The results are made up by the tests: two trained runs and an untuned one, pictures of 600 x 450 pixels with fine grain,
+The results are made up by the tests: two trained runs and an untuned one, images of 600 x 450 pixels with fine grain,
 which no format makes small. Without Chromium the browser's part is left out.
 """
 
@@ -25,22 +25,22 @@ def make_and_browse(tweets: int, folder: Path) -> dict[str, Any]:
     from gmner.reporting.html.stage import make_report
 
     with contextlib.chdir(folder):
-        stage = make_results(folder, tweets, sides=(600, 450), distinct_pictures=60)
-        _own_pictures(folder, tweets)
+        stage = make_results(folder, tweets, sides=(600, 450), distinct_images=60)
+        _own_images(folder, tweets)
         ours = measure.timed(lambda: make_report(stage, Path("results"), Path("report.html")))
     found: dict[str, Any] = {"work": tweets, "unit": "tweets", "runs": len(stage.runs), "ours": ours.to_json(tweets)}
-    found |= {"page_mb": round(ours.result.page / 1e6, 2), "pictures_mb": round(ours.result.pictures / 1e6, 2)}
+    found |= {"page_mb": round(ours.result.page / 1e6, 2), "images_mb": round(ours.result.images / 1e6, 2)}
     return found | browse(folder / "report.html")
 
 
-def _own_pictures(folder: Path, tweets: int) -> None:
-    """Give each tweet a picture of its own: none may be made small once for many."""
+def _own_images(folder: Path, tweets: int) -> None:
+    """Give each tweet an image of its own: none may be made small once for many."""
     from gmner.storage.tables import SAMPLES, read_table, write_table
 
     table = folder / "results/samples/made/samples.parquet"
     rows = read_table(table, SAMPLES).to_pylist()
     for number, row in enumerate(rows):
-        own = folder / "pictures" / f"own-{number}.jpg"
+        own = folder / "images" / f"own-{number}.jpg"
         os.link(row["image_path"], own)
         row["image_path"] = str(own)
     write_table(table, rows, SAMPLES)

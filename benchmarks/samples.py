@@ -4,10 +4,10 @@
 
 The real annotations are read from `$GMNER_SHARED/data/GMNER-<commit>.zip` (default ../shared); where they are absent,
 made-up ones of the same shape stand in, and the document says so. The baseline's table is equal to ours, value by
-value: that is asserted. The size of a picture without boxes is made up for this part.
+value: that is asserted. The size of an image without boxes is made up for this part.
 
-`pictures`: the stage also looks at each picture. We read its header; the authors decode and resize it. Measured on
-drawn JPEGs, and added to the first part, a picture a tweet: `stage_ratio`.
+`images`: the stage also looks at each image. We read its header; the authors decode and resize it. Measured on
+drawn JPEGs, and added to the first part, an image a tweet: `stage_ratio`.
 """
 
 import measure  # noqa: I001
@@ -22,7 +22,7 @@ from PIL import Image
 from baselines import samples as plain
 from gmner.config.data import TwitterDataset
 from gmner.datasets.annotated import sample_ids
-from gmner.datasets.images import read_picture
+from gmner.datasets.images import read_image
 from gmner.datasets.oddities import Problems
 from gmner.datasets.twitter import read_twitter
 from gmner.core.records import Sample
@@ -88,8 +88,8 @@ def make_table(folder: Path) -> pa.Table:
     ])  # fmt: skip
 
 
-def time_pictures(folder: Path, count: int) -> tuple[measure.Timed, measure.Timed]:
-    """Look at `count` pictures of usual sizes both ways."""
+def time_images(folder: Path, count: int) -> tuple[measure.Timed, measure.Timed]:
+    """Look at `count` images of usual sizes both ways."""
     rng = np.random.default_rng(0)
     paths = []
     for number in range(count):
@@ -98,7 +98,7 @@ def time_pictures(folder: Path, count: int) -> tuple[measure.Timed, measure.Time
         paths.append(folder / f"{number}.jpg")
         Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(paths[-1], quality=85)
     ours, baseline = measure.timed_together(
-        [lambda: [read_picture(path).upright_wh for path in paths], lambda: plain.read_pictures(paths)], repeats=3
+        [lambda: [read_image(path).upright_wh for path in paths], lambda: plain.read_images(paths)], repeats=3
     )
     assert ours.result == baseline.result
     return ours, baseline
@@ -115,18 +115,18 @@ def main() -> None:
             [lambda: make_table(folder), lambda: plain.make_table(folder / FOLDER, SAMPLES, NO_SIZE)],
             repeats=1 if args.quick else 5,
         )
-        header, decoded = time_pictures(folder, count)
+        header, decoded = time_images(folder, count)
     assert ours.result.equals(baseline.result), "the two tables differ"
     way = "line by line, a tree for each box file, a dictionary for each row"
     tweets = ours.result.num_rows
     found = measure.against_baseline("tweets", tweets, ours, baseline, way, TARGET)
     stage, plainly = (
-        part.seconds + tweets * pictures.seconds / count for part, pictures in ((ours, header), (baseline, decoded))
+        part.seconds + tweets * images.seconds / count for part, images in ((ours, header), (baseline, decoded))
     )
-    pictures = {"pictures": count, "ours": header.to_json(count), "baseline": decoded.to_json(count)}
+    images = {"images": count, "ours": header.to_json(count), "baseline": decoded.to_json(count)}
     measure.emit(
         measure.document(
-            "samples", args.quick, data=data, **found, pictures=pictures, stage_ratio=round(plainly / stage, 2)
+            "samples", args.quick, data=data, **found, images=images, stage_ratio=round(plainly / stage, 2)
         )
     )
 

@@ -54,7 +54,7 @@ def more(found: dict[str, dict[str, Any]]) -> list[str]:
     lines = []
     if (one := found.get("samples")) is not None:
         lines.append(
-            f"Samples with their pictures looked at, a picture a tweet: {one['stage_ratio']:,.0f} times as fast."
+            f"Samples with their images looked at, one image per tweet: {one['stage_ratio']:,.0f} times as fast."
         )
     if (one := found.get("collation")) is not None:
         rate = one["with_features"]["rate"]

@@ -1,4 +1,4 @@
-# Downloads: annotations and pictures of the Twitter data sets, into resources/.
+# Downloads: annotations and images of the Twitter data sets, into resources/.
 localrules:
     download_source,
     downloads,

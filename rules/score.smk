@@ -1,4 +1,4 @@
-# Predictions and scores: answers parsed, boxes back in the original picture, metrics counted.
+# Predictions and scores: answers parsed, boxes back in the original image, metrics counted.
 rule predictions:
     """Stage 7: parse the answers; every failure is kept with its reason."""
     input:

@@ -1,4 +1,4 @@
-"""Batches, training and decoding the authors' way: two samples at a time, every picture processed twice a batch."""
+"""Batches, training and decoding the authors' way: two samples at a time, every image processed twice a batch."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ Batch = dict[str, torch.Tensor]
 
 
 def opened(path: str) -> Image.Image:
-    """Return a picture as RGB."""
+    """Return an image as RGB."""
     with Image.open(path) as stored:
         return stored.convert("RGB")
 
 
 def processed(processor: Any, texts: Sequence[str], paths: Sequence[str]) -> tuple[list[list[int]], Batch]:
-    """Open and process the pictures, put their tokens into the texts, and tokenise; return ids and picture tensors."""
+    """Open and process the images, put their tokens into the texts, and tokenise; return ids and image tensors."""
     made = processor.image_processor(images=[opened(path) for path in paths], return_tensors="pt")
     merged = processor.image_processor.merge_size**2
     filled = [
@@ -35,7 +35,7 @@ def collate(
     """Return a batch padded to `max_length`: one call for prompt and completion, one for the length of the prompt."""
     tokenizer = processor.tokenizer
     texts = [f"{prompt}{answer}{tokenizer.eos_token}" for prompt, answer in zip(prompts, completions, strict=True)]
-    rows, pictures = processed(processor, texts, paths)
+    rows, images = processed(processor, texts, paths)
     asked, _ = processed(processor, prompts, paths)
     ids = torch.full((len(rows), max_length), tokenizer.pad_token_id)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
@@ -45,7 +45,7 @@ def collate(
         labels[number, len(prompt) : len(row)] = torch.tensor(row[len(prompt) :])
     image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     types = (ids == image_token).long()
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels, "mm_token_type_ids": types, **pictures}
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels, "mm_token_type_ids": types, **images}
 
 
 def train(model: Any, batches: Any, rows_of_update: Sequence[Sequence[Any]], settings: Any) -> list[float]:
@@ -84,13 +84,13 @@ def train(model: Any, batches: Any, rows_of_update: Sequence[Sequence[Any]], set
 
 @torch.no_grad()
 def decode(model: Any, processor: Any, prompts: Sequence[str], paths: Sequence[str], max_new_tokens: int) -> list[str]:
-    """Answer two samples a call with transformers' `generate`, up to the end of the turn; pictures processed twice."""
+    """Answer two samples a call with transformers' `generate`, up to the end of the turn; images processed twice."""
     tokenizer = processor.tokenizer
     image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     texts: list[str] = []
     for start in range(0, len(prompts), 2):
         part = slice(start, start + 2)
-        rows, pictures = processed(processor, prompts[part], paths[part])
+        rows, images = processed(processor, prompts[part], paths[part])
         processed(processor, prompts[part], paths[part])
         longest = max(len(row) for row in rows)
         padded = np.array([[tokenizer.pad_token_id] * (longest - len(row)) + row for row in rows])
@@ -100,7 +100,7 @@ def decode(model: Any, processor: Any, prompts: Sequence[str], paths: Sequence[s
             input_ids=ids,
             attention_mask=mask,
             mm_token_type_ids=(ids == image_token).long(),
-            **pictures,
+            **images,
             max_new_tokens=max_new_tokens,
             do_sample=False,
         )[:, longest:]

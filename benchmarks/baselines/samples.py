@@ -54,7 +54,7 @@ def decode(tokens: list[str], tags: list[str]) -> tuple[list[str], list[str]]:
 
 
 def read_boxes(xml_file: Path) -> tuple[tuple[int, int], dict[str, list[list[float]]]]:
-    """Return a picture's size and its boxes by name."""
+    """Return an image's size and its boxes by name."""
     root = ElementTree.parse(xml_file).getroot()
     size = root.find("size")
     boxes: dict[str, list[list[float]]] = defaultdict(list)
@@ -89,7 +89,7 @@ def entities_of(tokens: list[str], tags: list[str], boxes: dict[str, list[list[f
 
 
 def make_table(root: Path, schema: pa.Schema, size_wh: tuple[int, int]) -> pa.Table:
-    """Return all tweets below `root` (txt/, xml/) as a table; `size_wh` is said of pictures without boxes."""
+    """Return all tweets below `root` (txt/, xml/) as a table; `size_wh` is said of images without boxes."""
     rows = []
     for split in ("train", "dev", "test"):
         for image_id, raw_tokens, raw_tags in read_tweets(root / "txt" / f"{split}.txt"):
@@ -104,8 +104,8 @@ def make_table(root: Path, schema: pa.Schema, size_wh: tuple[int, int]) -> pa.Ta
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def read_pictures(paths: list[Path]) -> list[tuple[int, int]]:
-    """Open, decode and resize each picture, as a loader does that keeps what it can resize; return the sizes."""
+def read_images(paths: list[Path]) -> list[tuple[int, int]]:
+    """Open, decode and resize each image, as a loader does that keeps what it can resize; return the sizes."""
     sizes = []
     for path in paths:
         with Image.open(path) as stored:

@@ -13,17 +13,17 @@ from gmner.runtime.system_errors import close_errors, close_output, explain, fau
 
 # command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
 COMMANDS = {
-    "annotate": "find the entities of one picture and text with a trained run; JSON on standard output",
+    "annotate": "find the entities of one image and text with a trained run; JSON on standard output",
     "api-outputs": "let a provider's model answer each sample of a split, without training",
     "backbone": "put a backbone into a folder: fetched from the hub, copied, or the one that ships here",
     "config": "check or show a configuration, or print its schema",
-    "download": "fetch the annotations or pictures of a data set, resumable and checked",
+    "download": "fetch the annotations or images of a data set, resumable and checked",
     "generate": "let a run's model answer each sample of a split",
-    "predictions": "parse a run's outputs; boxes go back to the original pictures",
+    "predictions": "parse a run's outputs; boxes go back to the original images",
     "pretrain-tiny": "train the tiny backbone from scratch (about an hour on two cores)",
     "rationales": "ask the teacher for the reasoning of each training sample",
     "report": "write one page with tables, curves, errors and every test tweet",
-    "samples": "join annotations, boxes and pictures of a data set into one table",
+    "samples": "join annotations, boxes and images of a data set into one table",
     "score": "score any system's predictions against gold annotations",
     "scores": "count a run's predictions against the annotation",
     "teacher": "look after the teachers' answers: status, cost, plan, retry, export, import",

@@ -47,7 +47,7 @@ def test_line_separators_inside_a_token_do_not_end_a_line(tmp_path):
         ("IMGID:7\nAnn Lee\tO\n", "train.txt:2: expected token<TAB>tag, found"),
         ("IMGID:7\nAnn\tPER\n", "train.txt:2: expected a tag O, B-<type> or I-<type>, found 'PER'"),
         ("IMGID:7\nAnn\tB-\n", "train.txt:2: expected a tag O, B-<type> or I-<type>, found 'B-'"),
-        ("IMGID:\nAnn\tO\n", "train.txt:1: expected 'IMGID:<id>' where the id is a picture's file name"),
+        ("IMGID:\nAnn\tO\n", "train.txt:1: expected 'IMGID:<id>' where the id is an image's file name"),
         ("IMGID:../../etc/passwd\nAnn\tO\n", "train.txt:1: expected 'IMGID:<id>' where the id is"),
         ("IMGID:7\n\nIMGID:8\nAnn\tO\n", "train.txt:1: tweet 7 has no tokens"),
         ("", "train.txt: no tweet in it"),

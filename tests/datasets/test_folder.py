@@ -110,11 +110,11 @@ def test_malformed_lines_name_file_and_line(folder, line, message):
     assert "train.jsonl:1" in str(error.value)
 
 
-def test_missing_pictures_of_json_lines_are_named_with_their_line(folder):
+def test_missing_images_of_json_lines_are_named_with_their_line(folder):
     lines(folder, tweet(), tweet(image="gone.jpg"))
     with pytest.raises(MissingInputError) as error:
         build(folder)
-    assert "1 of 2 pictures are missing: gone.jpg" in str(error.value)
+    assert "1 of 2 images are missing: gone.jpg" in str(error.value)
     assert "train.jsonl:2" in str(error.value) and f"Put them into {folder / 'images'}" in str(error.value)
 
 

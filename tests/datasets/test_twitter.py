@@ -1,4 +1,4 @@
-"""Real annotations with stand-in pictures become samples."""
+"""Real annotations with stand-in images become samples."""
 
 from gmner.config.data import TwitterDataset
 from gmner.datasets.report import data_report
@@ -6,7 +6,7 @@ from gmner.datasets.samples import Folders, build_samples
 from tests.helpers.standin_images import image_ids, write_standins
 
 
-def test_real_tweets_with_stand_in_pictures(annotations, tmp_path):
+def test_real_tweets_with_stand_in_images(annotations, tmp_path):
     version = annotations / "Twitter10000_v2.0"
     ids = [name for split in ("train", "dev", "test") for name in image_ids(version / f"txt/{split}.txt", 12)]
     assert write_standins(tmp_path / "images", version / "xml", ids) == 36

@@ -1,4 +1,4 @@
-"""Real tweets and boxes through every stage, from download to a table, with stand-in pictures."""
+"""Real tweets and boxes through every stage, from download to a table, with stand-in images."""
 
 import csv
 import json
@@ -16,12 +16,12 @@ LIMIT = 12
 def test_the_smoke_configuration_runs_on_the_real_annotations(workspace, shared_dir, tmp_path):
     archive = next((shared_dir / "data").glob("GMNER-*.zip"))
     with zipfile.ZipFile(archive) as bundle:
-        bundle.extractall(tmp_path)  # only to know the sizes of the pictures to stand in
+        bundle.extractall(tmp_path)  # only to know the sizes of the images to stand in
     version = next(tmp_path.glob("GMNER-*/Twitter10000_v2.0"))
     ids = [name for split in ("train", "dev", "test") for name in image_ids(version / f"txt/{split}.txt", LIMIT)]
-    write_standins(workspace.root / "pictures", version / "xml", ids)
+    write_standins(workspace.root / "images", version / "xml", ids)
     settings = [
-        f"datasets={{'twitter-gmner': {{'images_dir': 'pictures', 'limit': {LIMIT}}}}}",
+        f"datasets={{'twitter-gmner': {{'images_dir': 'images', 'limit': {LIMIT}}}}}",
         f"sources={{'twitter-gmner': {{'mirror': '{archive}'}}}}",
     ]
     command = ["--configfile", "workflow/configs/smoke.yaml", "--config", *settings]

@@ -78,7 +78,7 @@ def test_decoding_reads_positions_of_time_height_and_width(backbone: Path, sampl
         attention_mask=inputs["attention_mask"],
     )
     assert torch.equal(seen[0], expected)
-    # The next token counts on from the largest position of its row, which a wide picture makes smaller than its place.
+    # The next token counts on from the largest position of its row, which a wide image makes smaller than its place.
     assert torch.equal(seen[1][:, :, 0], (expected.amax(dim=(0, 2)) + 1).expand(3, -1))
     assert (seen[1][0, :, 0] < inputs["attention_mask"].sum(1)).all()
 

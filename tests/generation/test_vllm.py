@@ -124,7 +124,7 @@ def test_the_engine_is_asked_for_what_the_other_one_does(
     assert stand.images == [tuple(int(side) for side in FRAME.model_size(sample.size_wh)) for sample in samples]
 
 
-def test_the_pictures_it_gets_are_those_of_the_other_engine(
+def test_the_images_it_gets_are_those_of_the_other_engine(
     stand: Stand, backbone: Path, samples: list[Sample], tmp_path: Path
 ) -> None:
     decoder = load(stand, backbone, samples, tmp_path)
@@ -170,7 +170,7 @@ def test_another_number_of_image_tokens_is_refused(
     decoder = load(stand, backbone, samples, tmp_path)
     answer_with(stand, decoder, samples, expected)
     stand.image_tokens = {ids: count + 1 for ids, count in stand.image_tokens.items()}
-    with pytest.raises(DataError, match=r"vLLM read \d+ prompt tokens, expected \d+: it resized the picture"):
+    with pytest.raises(DataError, match=r"vLLM read \d+ prompt tokens, expected \d+: it resized the image"):
         decoder.decode_batch(samples[:1])
 
 

@@ -127,8 +127,8 @@ class Demo:
         )
 
     def _annotate(self) -> Stage:
-        picture = next((self._reference / "images").glob("*.jpg"))
-        words = ("annotate", "--run", self.result("adapter"), "--backbone", self.result("tiny"), "--image", picture)
+        image = next((self._reference / "images").glob("*.jpg"))
+        words = ("annotate", "--run", self.result("adapter"), "--backbone", self.result("tiny"), "--image", image)
         return Stage((*words, "--text", "Ann in red", "--max-new-tokens", 3), {"--draw": "drawn.png"})
 
     def _predictions(self) -> Stage:

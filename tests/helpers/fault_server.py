@@ -315,7 +315,7 @@ def question_of(body: dict[str, Any]) -> str:
 
 
 def tokens_of(body: dict[str, Any]) -> int:
-    """Count tokens as this server does: a token for four characters, eighty for a picture."""
+    """Count tokens as this server does: a token for four characters, eighty for an image."""
     return sum(len(text) // 4 for text in _texts(body)) + 80 * json.dumps(body).count("base64")
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-AREAS = ("pictures", "text", "annotations", "archives", "configuration", "answers", "names and paths", "machine")
+AREAS = ("images", "text", "annotations", "archives", "configuration", "answers", "names and paths", "machine")
 HEAD = """# What happens to bad input, and on a machine that refuses
 
 Written by the tests that inject these faults (`make robustness`); each of them fails where its row is not in this

@@ -15,7 +15,7 @@ from gmner.core.records import Box, Entity, Sample
 from gmner.datasets.oddities import Problems
 from gmner.datasets.report import data_report, write_report
 from gmner.evaluation.scores import make_scores
-from gmner.reporting.html.gather import PictureBook, gather
+from gmner.reporting.html.gather import ImageBook, gather
 from gmner.reporting.tables.stage import make_table
 from gmner.storage.files import write_json, write_text
 from gmner.storage.tables import PREDICTIONS, SAMPLES, sample_to_row, write_table
@@ -47,11 +47,11 @@ def make_results(
     tweets: int = 12,
     hostile: bool = False,
     sides: tuple[int, int] = (320, 240),
-    distinct_pictures: int = 12,
+    distinct_images: int = 12,
 ) -> ReportStage:
     """Fill `root`/results with one data set and three runs; return what the report's command is given."""
     results, draw = root / "results", random.Random(0)
-    paths = _pictures(root / "pictures", distinct_pictures, sides)
+    paths = _images(root / "images", distinct_images, sides)
     samples = [_sample(draw, i, paths[i % len(paths)], sides) for i in range(tweets)]
     if hostile:
         samples[0] = _hostile(samples[0])
@@ -95,18 +95,18 @@ def _row(name: str, title: str) -> ReportRun:
     )
 
 
-def _pictures(folder: Path, number: int, sides: tuple[int, int]) -> list[str]:
+def _images(folder: Path, number: int, sides: tuple[int, int]) -> list[str]:
     folder.mkdir(parents=True)
     paths = []
     for i in range(number):
         values = np.random.default_rng(i).normal(128, 60, (sides[1], sides[0], 3)).clip(0, 255)
         noise = Image.fromarray(values.astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.2))
-        picture = Image.blend(noise, Image.new("RGB", sides, ((37 * i) % 255, (91 * i) % 255, 120)), 0.55)
-        ImageDraw.Draw(picture).ellipse(
+        image = Image.blend(noise, Image.new("RGB", sides, ((37 * i) % 255, (91 * i) % 255, 120)), 0.55)
+        ImageDraw.Draw(image).ellipse(
             (sides[0] // 3, sides[1] // 4, sides[0] // 2, sides[1] // 2), fill=(240, 200, 160)
         )
         paths.append(str(folder / f"{i}.jpg"))
-        picture.save(paths[-1], quality=85)
+        image.save(paths[-1], quality=85)
     return paths
 
 
@@ -198,4 +198,4 @@ def settings_text(stage: ReportStage) -> str:
 
 def gathered(stage: ReportStage) -> dict[str, Any]:
     """The page's data, from the results in the working directory."""
-    return gather(stage, Path("results"), PictureBook())
+    return gather(stage, Path("results"), ImageBook())

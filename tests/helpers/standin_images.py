@@ -1,4 +1,4 @@
-"""Stand-in pictures for annotations whose real pictures are not at hand: the right names and sizes, seeded colours."""
+"""Stand-in images for annotations whose real images are not at hand: the right names and sizes, seeded colours."""
 
 import re
 import zlib
@@ -28,17 +28,17 @@ def image_ids(text_file: Path, limit: int | None = None) -> list[str]:
 def write_standins(images_dir: Path, xml_dir: Path, ids: Iterable[str]) -> int:
     """Write one JPEG for each id: its annotated size, or one of a few plausible ones; return how many.
 
-    Colours depend on the id alone, so that no two pictures are the same bytes and every run writes the same.
+    Colours depend on the id alone, so that no two images are the same bytes and every run writes the same.
     """
     images_dir.mkdir(parents=True, exist_ok=True)
     names = list(ids)
     for image_id in names:
         seed = zlib.crc32(image_id.encode())
         size = annotated_size(xml_dir / f"{image_id}.xml") or PLAIN_SIZES[seed % len(PLAIN_SIZES)]
-        picture = Image.new("RGB", size, (seed & 255, seed >> 8 & 255, seed >> 16 & 255))
-        pen = ImageDraw.Draw(picture)
+        image = Image.new("RGB", size, (seed & 255, seed >> 8 & 255, seed >> 16 & 255))
+        pen = ImageDraw.Draw(image)
         for step in range(1, 5):
             shade = (seed >> step & 255, seed >> 2 * step & 255, seed >> 3 * step & 255)
             pen.rectangle((size[0] * step // 9, size[1] * step // 9, size[0] - 1, size[1] * step // 5), fill=shade)
-        picture.save(images_dir / f"{image_id}.jpg", quality=30)
+        image.save(images_dir / f"{image_id}.jpg", quality=30)
     return len(names)

@@ -33,5 +33,5 @@ def text_of(number: int) -> str:
 def completion(number: int, epoch: int) -> str:
     """Return a completion; its length and its box differ from epoch to epoch."""
     name = NAMES[number % len(NAMES)]
-    words = " and then".join(["The picture shows a square"] * (1 + number % 3))
+    words = " and then".join(["The image shows a square"] * (1 + number % 3))
     return f"<think>{words}.</think><answer>{name}|PER|[{number},{epoch},{40 + epoch},50]</answer>"

@@ -5,7 +5,7 @@ from PIL import Image
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "picture.png"
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.png"
     Image.new("RGB", (56, 56), (200, 30, 30)).save(path)
     return path

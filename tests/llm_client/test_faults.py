@@ -71,11 +71,9 @@ def check_ledger(tmp_path: Path, server: FaultServer, provider: str, budget: flo
 
 
 @pytest.mark.slow
-def test_2000_samples_30_percent_faults_three_kills(tmp_path: Path, picture: Path) -> None:
+def test_2000_samples_30_percent_faults_three_kills(tmp_path: Path, image: Path) -> None:
     count, budget = 2000, 8.0
-    write_samples(
-        tmp_path / "samples.parquet", [make_sample(number, image_path=str(picture)) for number in range(count)]
-    )
+    write_samples(tmp_path / "samples.parquet", [make_sample(number, image_path=str(image)) for number in range(count)])
     with FaultServer(FAULTS, seed=7, key="sk-test") as server:
         moments = random.Random(3)
         target = 0
@@ -95,8 +93,8 @@ def test_2000_samples_30_percent_faults_three_kills(tmp_path: Path, picture: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
-def test_a_batch_submitted_before_a_kill_is_found_again(tmp_path: Path, picture: Path, provider: str) -> None:
-    write_samples(tmp_path / "samples.parquet", [make_sample(number, image_path=str(picture)) for number in range(60)])
+def test_a_batch_submitted_before_a_kill_is_found_again(tmp_path: Path, image: Path, provider: str) -> None:
+    write_samples(tmp_path / "samples.parquet", [make_sample(number, image_path=str(image)) for number in range(60)])
     more = {"mode": "batch", "batch_requests": 20, "budget": {"usd": 1.0}}
     with FaultServer(batch_polls=4) as server:
         # Killed at the very moment when the first batch exists at the provider, then while it is waited for.
@@ -109,8 +107,8 @@ def test_a_batch_submitted_before_a_kill_is_found_again(tmp_path: Path, picture:
 
 
 @pytest.mark.slow
-def test_ctrl_c_lets_what_is_in_flight_arrive(tmp_path: Path, picture: Path) -> None:
-    write_samples(tmp_path / "samples.parquet", [make_sample(number, image_path=str(picture)) for number in range(300)])
+def test_ctrl_c_lets_what_is_in_flight_arrive(tmp_path: Path, image: Path) -> None:
+    write_samples(tmp_path / "samples.parquet", [make_sample(number, image_path=str(image)) for number in range(300)])
     with FaultServer(delay_s=0.4) as server:
         process = start(tmp_path, server, "openai")
         while len(server.ledger.seen) < 20:

@@ -22,8 +22,8 @@ COUNT = 30
 
 
 @pytest.fixture
-def samples(tmp_path: Path, picture: Path) -> Path:
-    made = [make_sample(number, image_path=str(picture)) for number in range(COUNT)]
+def samples(tmp_path: Path, image: Path) -> Path:
+    made = [make_sample(number, image_path=str(image)) for number in range(COUNT)]
     return write_samples(tmp_path / "samples.parquet", made)
 
 
@@ -73,11 +73,11 @@ def test_parts_make_the_table_of_the_whole_and_ask_nothing_twice(samples: Path) 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 def test_a_budget_holds_for_main_and_parts_that_ask_at_the_same_time(
-    samples: Path, picture: Path, provider: str, monkeypatch: pytest.MonkeyPatch
+    samples: Path, image: Path, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     place, dollars = samples.parent, 0.03
-    others = [make_sample(100 + number, image_path=str(picture)) for number in range(COUNT)]
+    others = [make_sample(100 + number, image_path=str(image)) for number in range(COUNT)]
     other = write_samples(place / "other.parquet", others)
     with FaultServer({"500": 0.1, "reset": 0.1}, delay_s=0.01) as server:
         teacher = {

@@ -28,10 +28,8 @@ def folder_of(stage: Stage, provider: str) -> Path:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("mode", ["sync", "batch"])
-def test_a_wrong_setting_stops_the_run_and_is_no_answer(
-    tmp_path: Path, picture: Path, provider: str, mode: str
-) -> None:
-    stage = Stage(tmp_path, picture, 40)
+def test_a_wrong_setting_stops_the_run_and_is_no_answer(tmp_path: Path, image: Path, provider: str, mode: str) -> None:
+    stage = Stage(tmp_path, image, 40)
     with FaultServer({"wrong_setting": 1.0}, batch_faults={"rejection": "wrong_setting"}) as server:
         with pytest.raises(GmnerError, match="it names 'max_tokens': set the teacher's max_tokens_name to") as caught:
             stage.run(server, provider, mode=mode)
@@ -44,9 +42,9 @@ def test_a_wrong_setting_stops_the_run_and_is_no_answer(
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("mode", ["sync", "batch"])
 def test_when_the_first_questions_are_all_rejected_it_is_a_setting(
-    tmp_path: Path, picture: Path, provider: str, mode: str
+    tmp_path: Path, image: Path, provider: str, mode: str
 ) -> None:
-    stage = Stage(tmp_path, picture, 200)
+    stage = Stage(tmp_path, image, 200)
     with FaultServer({"rejected": 1.0}, batch_faults={"rejection": "rejected"}) as server:
         with pytest.raises(GmnerError, match=r"rejected the first \d+ questions and answered none.*process image"):
             stage.run(server, provider, mode=mode, batch_requests=20)
@@ -55,8 +53,8 @@ def test_when_the_first_questions_are_all_rejected_it_is_a_setting(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_one_rejected_question_is_named_and_asked_once(tmp_path: Path, picture: Path, provider: str) -> None:
-    stage = Stage(tmp_path, picture, 20)
+def test_one_rejected_question_is_named_and_asked_once(tmp_path: Path, image: Path, provider: str) -> None:
+    stage = Stage(tmp_path, image, 20)
     with FaultServer({"rejected": 0.2}, seed=3) as server:
         limits = {"start_in_flight": 1, "max_in_flight": 1, "first_wait_s": 0.01}
         with pytest.raises(GmnerError, match=r"samples have no answer.*question about sample 'train/\d+'.*import"):
@@ -66,8 +64,8 @@ def test_one_rejected_question_is_named_and_asked_once(tmp_path: Path, picture: 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("mode", ["sync", "batch"])
-def test_a_refusal_by_policy_is_an_answer(tmp_path: Path, picture: Path, provider: str, mode: str) -> None:
-    stage = Stage(tmp_path, picture, 3)
+def test_a_refusal_by_policy_is_an_answer(tmp_path: Path, image: Path, provider: str, mode: str) -> None:
+    stage = Stage(tmp_path, image, 3)
     with FaultServer({"policy": 1.0}, batch_faults={"rejection": "policy"}) as server:
         rows = stage.run(server, provider, mode=mode, max_tries=1)
         assert [row["reason"].split(":")[0] for row in rows] == ["refused"] * 3
@@ -77,9 +75,9 @@ def test_a_refusal_by_policy_is_an_answer(tmp_path: Path, picture: Path, provide
 
 @pytest.mark.parametrize("compacted", [True, False])
 def test_errors_that_an_earlier_version_kept_as_refusals_are_asked_again(
-    tmp_path: Path, picture: Path, compacted: bool
+    tmp_path: Path, image: Path, compacted: bool
 ) -> None:
-    stage = Stage(tmp_path, picture, 6)
+    stage = Stage(tmp_path, image, 6)
     with FaultServer() as server:
         rows = stage.run(server, "openai")
         folder = folder_of(stage, "openai")

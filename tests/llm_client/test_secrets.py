@@ -30,8 +30,8 @@ def everything_in(folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 @pytest.mark.parametrize("accepted", [True, False])
-def test_the_key_is_nowhere(tmp_path: Path, picture: Path, provider: str, accepted: bool) -> None:
-    write_samples(tmp_path / "samples.parquet", [make_sample(n, image_path=str(picture)) for n in range(30)])
+def test_the_key_is_nowhere(tmp_path: Path, image: Path, provider: str, accepted: bool) -> None:
+    write_samples(tmp_path / "samples.parquet", [make_sample(n, image_path=str(image)) for n in range(30)])
     # The server sends the key back in its messages, as some do.
     with FaultServer({"500": 0.2, "truncated": 0.1}, key=CANARY if accepted else "another", echo_key=True) as server:
         base = f"{server.url}/v1" if provider == "openai" else server.url

@@ -10,10 +10,10 @@ from tests.llm_client.providers.test_providers import Stage, keys  # noqa: F401
 
 
 @pytest.fixture
-def stage(tmp_path: Path, picture: Path) -> Stage:
+def stage(tmp_path: Path, image: Path) -> Stage:
     for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(picture.read_bytes())
-    stage = Stage(tmp_path, picture, 3)
+        (tmp_path / f"{number}.png").write_bytes(image.read_bytes())
+    stage = Stage(tmp_path, image, 3)
     from tests.helpers.teacher_samples import write_samples
 
     write_samples(stage.samples, [make_sample(n, image_path=str(tmp_path / f"{n}.png")) for n in range(3)])
@@ -89,7 +89,7 @@ def test_export_then_import_for_another_teacher_asks_nobody(stage: Stage, capsys
     [
         ('{"think": "x"}', "line 1: expected an object with 'image_path' and 'think'"),
         ("nonsense", "line 1: expected an object"),
-        ('{"image_path": "zebra.png", "think": "x"}', r"none of its pictures \(zebra.png"),
+        ('{"image_path": "zebra.png", "think": "x"}', r"none of its images \(zebra.png"),
     ],
 )
 def test_import_names_the_fault(stage: Stage, capsys: pytest.CaptureFixture[str], line: str, message: str) -> None:

@@ -111,16 +111,16 @@ def test_yaml_s_on_and_off_are_words() -> None:
     assert TrainSettings(liger=True).liger == "on" and TrainSettings(liger=False).liger == "off"  # type: ignore[arg-type]
 
 
-def pictures(sides: list[tuple[int, int]], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def images(sides: list[tuple[int, int]], width: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     grid = torch.tensor([[1, height, wide] for height, wide in sides])
     return torch.randn(int(grid.prod(1).sum()), width, generator=generator), grid
 
 
-def test_windows_of_all_pictures_at_once_give_the_same_features(backbone: Path) -> None:
+def test_windows_of_all_images_at_once_give_the_same_features(backbone: Path) -> None:
     visual = load_backbone(backbone, FP32, CPU).model.visual
     visual.fullatt_block_indexes = []  # windows in every layer
-    pixels, grid = pictures([(10, 14), (18, 6), (8, 8)], 3 * 2 * 14 * 14)
+    pixels, grid = images([(10, 14), (18, 6), (8, 8)], 3 * 2 * 14 * 14)
     with torch.inference_mode():
         expected = visual(pixels, grid_thw=grid).pooler_output
         seen: list[list[int]] = []

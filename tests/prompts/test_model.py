@@ -9,7 +9,7 @@ from gmner.prompts.model import VERSIONS, build_messages, prompt_version
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("cot", [True, False])
-def test_a_prompt_has_one_picture_and_the_tweet(version: str, cot: bool) -> None:
+def test_a_prompt_has_one_image_and_the_tweet(version: str, cot: bool) -> None:
     messages = build_messages(version, ("PER", "LOC"), "hi {types} Anna", cot)
     user = messages[-1]["content"]
     assert [part["type"] for part in user] == ["image", "text"]

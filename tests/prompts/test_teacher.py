@@ -8,7 +8,7 @@ from gmner.config.teachers import OpenAITeacher, Price, SentImage
 from gmner.core.records import Entity
 from gmner.errors import ConfigError, MissingInputError
 from gmner.llm_client.pricing import cost_of, expected_of, most_of
-from gmner.llm_client.sent_images import picture_of
+from gmner.llm_client.sent_images import image_of
 from gmner.llm_client.types import Answer, Message, Usage
 from gmner.prompts.teacher import describe_annotation, fill, place_in_words, version_with_hash, versions
 from gmner.rationales.prompted import PromptedTeaching
@@ -97,18 +97,18 @@ def test_what_is_said_after_a_blind_disagreement_does_not_give_the_gold_away() -
     assert again.key != request.key and "Mara Quist" not in again.messages[-1].text
 
 
-def test_pictures_are_sent_upright_and_bounded(tmp_path: Path) -> None:
+def test_images_are_sent_upright_and_bounded(tmp_path: Path) -> None:
     path = tmp_path / "big.png"
     Image.new("RGBA", (2000, 500), (10, 20, 30, 0)).save(path)
-    picture = picture_of(str(path), (2000, 500), SentImage(max_side=1000))
-    with Image.open(io.BytesIO(picture.encode())) as sent:
-        assert sent.size == (1000, 250) == picture.sent_size_wh and sent.format == "JPEG"
+    image = image_of(str(path), (2000, 500), SentImage(max_side=1000))
+    with Image.open(io.BytesIO(image.encode())) as sent:
+        assert sent.size == (1000, 250) == image.sent_size_wh and sent.format == "JPEG"
         assert sent.getpixel((5, 5)) == (255, 255, 255)
-    assert picture.most_tokens() >= 85 + 170 * 2
-    small = picture_of(str(path), (2000, 500), SentImage(max_side=4000, format="png", tokens=7))
+    assert image.most_tokens() >= 85 + 170 * 2
+    small = image_of(str(path), (2000, 500), SentImage(max_side=4000, format="png", tokens=7))
     assert small.sent_size_wh == (2000, 500) and small.most_tokens() == 7 and small.media_type == "image/png"
-    with pytest.raises(MissingInputError, match="the picture is missing"):
-        picture_of(str(tmp_path / "none.png"), (1, 1), SentImage())
+    with pytest.raises(MissingInputError, match="the image is missing"):
+        image_of(str(tmp_path / "none.png"), (1, 1), SentImage())
 
 
 def test_costs() -> None:

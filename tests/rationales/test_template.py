@@ -8,7 +8,7 @@ from gmner.rationales.template import STYLES, write_rationale
 from tests.helpers.teacher_samples import VISIBLE, make_sample
 
 
-def test_evidence_says_picture_then_look_then_decision() -> None:
+def test_evidence_says_image_then_look_then_decision() -> None:
     assert write_rationale(make_sample(), "evidence") == (
         "Picture: red person visible, blue house visible. Mara Quist is red person visible. "
         "Port Zelka is green house absent. Tavin is not described absent."
@@ -31,7 +31,7 @@ def test_fine_types_are_said_before_the_look() -> None:
     assert write_rationale(sample, "terse") == "Mara Quist: visible."
 
 
-def test_no_entity_and_empty_picture() -> None:
+def test_no_entity_and_empty_image() -> None:
     sample = make_sample(caption="", entities=())
     assert write_rationale(sample, "evidence") == "Picture: empty. No entity."
     assert write_rationale(sample, "terse") == "No entity."

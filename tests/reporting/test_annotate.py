@@ -1,4 +1,4 @@
-"""Real photographs, and pictures of every odd kind, through `gmner annotate` with a random model."""
+"""Real photographs, and images of every odd kind, through `gmner annotate` with a random model."""
 
 import json
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_real_photographs_pass(decoder: Decoder, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "LA", "CMYK", "P", "1", "I;16"])
-def test_pictures_of_every_mode_pass(decoder: Decoder, mode: str, tmp_path: Path) -> None:
+def test_images_of_every_mode_pass(decoder: Decoder, mode: str, tmp_path: Path) -> None:
     image = Image.open(photograph("astronaut.png")).resize((90, 70))
     path = tmp_path / ("x.tif" if mode in ("CMYK", "I;16") else "x.png")
     if mode == "I;16":
@@ -102,7 +102,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(Decoder, "decode_batch", decode)
 
 
-def test_entities_are_printed_as_json_with_boxes_of_the_picture_and_drawn(
+def test_entities_are_printed_as_json_with_boxes_of_the_image_and_drawn(
     run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scripted(monkeypatch, ANSWER)
@@ -134,7 +134,7 @@ def test_entities_are_printed_as_json_with_boxes_of_the_picture_and_drawn(
     assert (drawn[5, 590] == plain[5, 590]).all()
 
 
-def test_labels_stay_inside_the_picture() -> None:
+def test_labels_stay_inside_the_image() -> None:
     image = Image.new("RGB", (200, 100), "black")
     boxes = ((-5.0, -5.0, 3.0, 3.0), (195.0, 95.0, 230.0, 120.0), (50.0, 60.0, 40.0, 50.0))
     drawn = draw_records(image, [Record("Ærø Ω Ж", "LOC", boxes)])
@@ -145,8 +145,8 @@ def test_a_missing_backbone_and_a_foreign_ending_are_named(
     run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scripted(monkeypatch, ANSWER)
-    picture = ["--image", str(photograph("coffee.png")), "--text", "x"]
-    assert main(["annotate", "--run", str(run_dir), *picture, "--draw", str(tmp_path / "x.txt")]) == 1
+    image = ["--image", str(photograph("coffee.png")), "--text", "x"]
+    assert main(["annotate", "--run", str(run_dir), *image, "--draw", str(tmp_path / "x.txt")]) == 1
     assert "saved as .png, .jpg or .webp" in capsys.readouterr().err
     moved = tmp_path / "run"
     moved.mkdir()
@@ -158,7 +158,7 @@ def test_a_missing_backbone_and_a_foreign_ending_are_named(
         backbone={**run["backbone"], "folder": str(tmp_path / "gone")},
     )
     elsewhere.write(moved)
-    assert main(["annotate", "--run", str(moved), *picture]) == 1
+    assert main(["annotate", "--run", str(moved), *image]) == 1
     assert "give its folder with --backbone" in capsys.readouterr().err
     backbone = SimpleNamespace(**run["backbone"]).folder
-    assert main(["annotate", "--run", str(moved), "--backbone", backbone, *picture]) == 0
+    assert main(["annotate", "--run", str(moved), "--backbone", backbone, *image]) == 0

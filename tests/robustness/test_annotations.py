@@ -51,13 +51,13 @@ LINES = {
         '{"image": "a.png", "text": "Ann", "entities": [{"start": 0, "end": 9, "type": "PER"}]}',
         "start 0 and end 9 are no token offsets of 1 tokens",
     ),
-    "a picture's path that leads outside (`../../x.png`)": (
+    "an image's path that leads outside (`../../x.png`)": (
         '{"image": "../../x.png", "text": "Ann"}',
         "'image' must be a file's name below images/",
     ),
-    "an absolute picture's path": ('{"image": "/etc/passwd", "text": "Ann"}', "must be a file's name below images/"),
-    "a picture's name of 5000 characters": ('{"image": "' + "x" * 5000 + '", "text": "Ann"}', "pictures are missing"),
-    "a picture's name with NUL": ('{"image": "a\\u0000.png", "text": "Ann"}', "must be a file's name below images/"),
+    "an absolute image's path": ('{"image": "/etc/passwd", "text": "Ann"}', "must be a file's name below images/"),
+    "an image's name of 5000 characters": ('{"image": "' + "x" * 5000 + '", "text": "Ann"}', "images are missing"),
+    "an image's name with NUL": ('{"image": "a\\u0000.png", "text": "Ann"}', "must be a file's name below images/"),
 }
 
 
@@ -233,7 +233,7 @@ SYSTEMS = {
     "an image that is not in gold": '{"image_id": "2", "output": "None"}',
     "100 000 brackets": "{" + '"a":[' * 100_000,
     "a tweet predicted twice": '{"image_id": "1", "output": "None"}\n' * 2,
-    "the authors' form with an empty picture": (
+    "the authors' form with an empty image": (
         '{"response_answer_scaled": "", "labels_answer_scaled": "", "orig_size": [0, 0]}'
     ),
 }

@@ -51,7 +51,7 @@ def left_whole(place: Path, before: dict[str, str], demo: Demo, name: str) -> No
     whole = demo.digests[name]
     for path, digest in after.items():
         if path.startswith("images/") or path.endswith((".shard", "/lock")):
-            continue  # pictures count when the table says so, a shard's lines one by one; a lock is an empty file
+            continue  # images count when the table says so, a shard's lines one by one; a lock is an empty file
         assert digest == before.get(path) or digest == whole.get(path), f"{path} is neither the old one nor whole"
     last = [path for path in whole if path.endswith(("manifest.json", "samples.parquet", "answers.parquet"))]
     assert not [path for path in last if path in after and path not in before]
@@ -62,7 +62,7 @@ def completes(place: Path, demo: Demo, name: str) -> None:
     ran = demo.stage(name).run(place)
     assert ran.code == 0, ran.err
     found = digests(place)
-    # That table names the pictures' folder, and so do checkpoints.
+    # That table names the images' folder, and so do checkpoints.
     vary = ("samples.parquet", "work-")
     wanted = {path: digest for path, digest in demo.digests[name].items() if not path.startswith(vary)}
     assert {path: found.get(path) for path in wanted} == wanted

@@ -42,13 +42,13 @@ def pipeline(tmp_path: Path, repo: Path) -> Pipeline:
     return made
 
 
-def test_pictures_with_any_name_go_through_every_stage(pipeline: Pipeline, faults: Faults) -> None:
+def test_images_with_any_name_go_through_every_stage(pipeline: Pipeline, faults: Faults) -> None:
     pipeline.lines("test", tweets(NASTY))
     ran = pipeline.samples()
     assert ran.code == 0, ran.err
     pipeline.check_counts(len(NASTY))
     for name in NASTY:
-        faults.add("names and paths", f"a picture named `{name.encode('unicode_escape').decode()}`", "read and counted")
+        faults.add("names and paths", f"an image named `{name.encode('unicode_escape').decode()}`", "read and counted")
 
 
 def test_a_path_with_a_leading_dash_is_given_as_a_path_or_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ ORIENTATION = 0x0112
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "I;16", "I", "F", "YCbCr", "HSV"])
-def test_a_picture_of_any_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
+def test_an_image_of_any_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
     grey = np.linspace(0, 255, 40 * 30).reshape(30, 40)
     if mode == "I;16":
         image = Image.fromarray((grey * 200).astype(np.uint16))
@@ -47,10 +47,10 @@ def test_the_orientation_mark_is_applied_unless_the_annotation_counts_without_it
         open_image(path, (7, 7))
 
 
-def test_a_missing_and_a_broken_picture_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match=r"no\.png: the picture is missing"):
+def test_a_missing_and_a_broken_image_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"no\.png: the image is missing"):
         open_image(tmp_path / "no.png")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    with pytest.raises(DataError, match="not a readable picture"):
+    with pytest.raises(DataError, match="not a readable image"):
         open_image(broken)

@@ -185,7 +185,7 @@ def test_a_run_that_reasons_needs_rationales(made: Any, tmp_path: Path, when: st
     made(few, cot=False)
 
 
-def test_an_impossible_picture_names_its_sample(made: Any, tmp_path: Path) -> None:
+def test_an_impossible_image_names_its_sample(made: Any, tmp_path: Path) -> None:
     rows = [sample_to_row(sample(5, ANN, size_wh=(4000, 10)))]
     write_table(tmp_path / "samples.parquet", rows, SAMPLES)
     with pytest.raises(DataError, match=r"sample 'train/5': .*too elongated"):

@@ -25,7 +25,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     model = build_tiny(config, seed=7)
-    for name, weight in model.named_parameters():  # so that answers depend on the prompt and the picture
+    for name, weight in model.named_parameters():  # so that answers depend on the prompt and the image
         if weight.dim() > 1 and "embed_tokens" not in name:
             weight.data *= 12
     save_backbone(folder, model, tokenizer, torch.float32)
@@ -35,8 +35,8 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
-    """Twelve samples with pictures of several sizes: eight to train on, four of dev."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Twelve samples with images of several sizes: eight to train on, four of dev."""
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(3)
     made = []
     for number in range(12):

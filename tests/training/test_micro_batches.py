@@ -76,7 +76,7 @@ def batch_of(lengths: list[int], patches: list[int], first_row: int) -> dict[str
     }
 
 
-def test_rows_are_joined_and_taken_with_their_pictures() -> None:
+def test_rows_are_joined_and_taken_with_their_images() -> None:
     both = join([batch_of([3, 5], [8, 4], 0), batch_of([7], [12], 2)])
     assert both["input_ids"].shape == (3, 7) and both["rows"] == [0, 1, 2]
     assert both["labels"][0].tolist() == [0, 0, 0, -100, -100, -100, -100]

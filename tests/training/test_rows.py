@@ -51,7 +51,7 @@ def test_a_tweet_cannot_spell_a_control_token(encoder: Encoder, samples: list[Sa
     assert (encoder.completions([text])[0] == encoder.eos_token_id).sum() == 1
 
 
-def test_a_replaced_picture_is_an_error_that_names_it(encoder: Encoder, samples: list[Sample]) -> None:
+def test_a_replaced_image_is_an_error_that_names_it(encoder: Encoder, samples: list[Sample]) -> None:
     with pytest.raises(DataError, match="its sample says 61x33"):
         encoder.pixels(replace(samples[0], size_wh=(61, 33)))
 

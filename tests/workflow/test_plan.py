@@ -145,10 +145,10 @@ def test_a_table_that_is_not_configured() -> None:
 
 def test_contents_of_a_user_s_folder_count(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a")
-    (tmp_path / "picture.jpg").write_text("b")
+    (tmp_path / "image.jpg").write_text("b")
     first = folder_hash(str(tmp_path))
     folder_hash.cache_clear()
-    (tmp_path / "picture.jpg").write_text("c")
+    (tmp_path / "image.jpg").write_text("c")
     assert folder_hash(str(tmp_path)) == first
     folder_hash.cache_clear()
     (tmp_path / "train.txt").write_text("d")

@@ -89,8 +89,8 @@ def test_the_page_s_own_parts_and_settings_rerun_the_page_only(tree: Tree) -> No
     assert tree.planned("all") == Counter(write_report=1, all=1)
 
 
-def test_smaller_pictures_rerun_the_page_only(tree: Tree) -> None:
-    assert tree.planned("all", "--config", "report={'picture_side': 160}") == Counter(write_report=1, all=1)
+def test_smaller_images_rerun_the_page_only(tree: Tree) -> None:
+    assert tree.planned("all", "--config", "report={'image_side': 160}") == Counter(write_report=1, all=1)
 
 
 def test_how_something_is_done_reruns_nothing(tree: Tree) -> None:

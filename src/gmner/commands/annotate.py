@@ -1,4 +1,4 @@
-"""`gmner annotate`: the entities of one picture and text, by a trained run."""
+"""`gmner annotate`: the entities of one image and text, by a trained run."""
 
 import argparse
 import json
@@ -7,16 +7,16 @@ from pathlib import Path
 
 from gmner.models.claim_gpu import claim_gpu
 
-HELP = "find the entities of one picture and text with a trained run; JSON on standard output"
+HELP = "find the entities of one image and text with a trained run; JSON on standard output"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--run", required=True, type=Path, help="folder of the trained run (results/adapter/…)")
     parser.add_argument("--backbone", type=Path, help="folder of its backbone (default: the one the run names)")
-    parser.add_argument("--image", required=True, type=Path, help="the picture, of any kind")
+    parser.add_argument("--image", required=True, type=Path, help="the image, of any kind")
     parser.add_argument("--text", required=True, help="the words that come with it")
-    parser.add_argument("--draw", type=Path, help="save the picture with the boxes drawn (.png, .jpg, .webp)")
+    parser.add_argument("--draw", type=Path, help="save the image with the boxes drawn (.png, .jpg, .webp)")
     parser.add_argument("--max-new-tokens", type=int, default=512, help="length of the answer (default: 512)")
 
 

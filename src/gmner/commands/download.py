@@ -7,7 +7,7 @@ from gmner.commands.settings import parse_settings
 from gmner.config.stages import DownloadStage
 from gmner.download.source import download
 
-HELP = "fetch the annotations or pictures of a data set, resumable and checked"
+HELP = "fetch the annotations or images of a data set, resumable and checked"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`gmner samples`: annotations, boxes and pictures of a data set as one table."""
+"""`gmner samples`: annotations, boxes and images of a data set as one table."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from gmner.datasets.report import data_report, write_report
 from gmner.datasets.samples import Folders, build_samples
 from gmner.storage.tables import write_samples
 
-HELP = "join annotations, boxes and pictures of a data set into one table"
+HELP = "join annotations, boxes and images of a data set into one table"
 log = logging.getLogger(__name__)
 
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, help="JSON: the data set's name and settings")
     parser.add_argument("--dataset", help="the data set's name, where it is not the settings'")
     parser.add_argument("--annotations-dir", type=Path, help="folder with Twitter10000_v2.0 (Twitter-GMNER)")
-    parser.add_argument("--images-dir", type=Path, help="folder with the pictures, in it or below it")
+    parser.add_argument("--images-dir", type=Path, help="folder with the images, in it or below it")
     parser.add_argument("--fine-dir", type=Path, help="folder with Twitter-FMNERG's train.txt, dev.txt, test.txt")
     parser.add_argument("--out", required=True, type=Path, help="the table of samples to write")
     parser.add_argument("--report", required=True, type=Path, help="the data report (JSON; Markdown beside it)")

@@ -14,7 +14,7 @@ PromptedSettings = Annotated[OpenAITeacher | AnthropicTeacher | LocalTeacher, Fi
 class ApiOutputsStage(Settings):
     """`gmner api-outputs`: who is asked (a teacher's settings), what, and how many examples it is shown.
 
-    Coordinates are thousandths of the picture's sides by default, since a provider resizes pictures as it likes.
+    Coordinates are thousandths of the image's sides by default, since a provider resizes images as it likes.
     """
 
     name: str = Field(min_length=1)

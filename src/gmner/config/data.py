@@ -30,7 +30,7 @@ class TwitterDataset(Settings):
     kind: Literal["twitter"] = "twitter"
     version: Literal["v1", "v2.0"] = "v2.0"
     fine: bool = False
-    images_dir: str | None = None  # pictures that are already here; null: download them
+    images_dir: str | None = None  # images that are already here; null: download them
     limit: int | None = Field(None, ge=1)  # only the first so many tweets of each split
 
     @model_validator(mode="after")
@@ -56,7 +56,7 @@ class TwitterDataset(Settings):
 
 
 class FolderDataset(Settings):
-    """The user's own annotations and pictures, in the folder format of docs/own-data.md."""
+    """The user's own annotations and images, in the folder format of docs/own-data.md."""
 
     kind: Literal["folder"] = "folder"
     path: str = Field(min_length=1)

@@ -8,16 +8,16 @@ from pydantic import Field, model_validator
 from gmner.config.base import Settings
 
 QWEN_TOKENS = (256, 1024)
-"""Visual tokens of the smallest and the largest picture, as the authors set them."""
+"""Visual tokens of the smallest and the largest image, as the authors set them."""
 
 
 class FrameSettings(Settings):
-    """Coordinates and pixel limits of the model's view of a picture (see gmner.core.frame)."""
+    """Coordinates and pixel limits of the model's view of an image (see gmner.core.frame)."""
 
     coordinates: Literal["absolute", "norm1000"] = "absolute"
     min_pixels: int = Field(QWEN_TOKENS[0] * 28 * 28, ge=1)
     max_pixels: int = Field(QWEN_TOKENS[1] * 28 * 28, ge=1)
-    factor: int = Field(28, ge=1)  # sides of the resized picture are multiples of this, in pixels
+    factor: int = Field(28, ge=1)  # sides of the resized image are multiples of this, in pixels
 
     @model_validator(mode="after")
     def _check_limits(self) -> "FrameSettings":
@@ -29,7 +29,7 @@ class FrameSettings(Settings):
 
 
 TINY_FRAME = {"coordinates": "absolute", "min_pixels": 14000, "max_pixels": 19600, "factor": 28}
-"""A 280 x 280 picture is seen as 140 x 140."""
+"""A 280 x 280 image is seen as 140 x 140."""
 
 QWEN3_FRAME = {
     "coordinates": "norm1000",

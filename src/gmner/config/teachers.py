@@ -33,7 +33,7 @@ class Budget(Settings):
 
 
 class SentImage(Settings):
-    """The picture as it is sent: its longest side in pixels, its format, JPEG's quality."""
+    """The image as it is sent: its longest side in pixels, its format, JPEG's quality."""
 
     max_side: int = Field(1024, ge=28)
     format: Literal["jpeg", "png"] = "jpeg"
@@ -116,7 +116,7 @@ class OpenAITeacher(_Remote):
 
     provider: Literal["openai"] = "openai"
     key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$")  # where the key is read from
-    detail: Literal["auto", "low", "high"] | None = None  # of the picture; null: not sent
+    detail: Literal["auto", "low", "high"] | None = None  # of the image; null: not sent
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
 

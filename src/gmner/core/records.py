@@ -26,11 +26,11 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One tweet with its picture and its annotation.
+    """One tweet with its image and its annotation.
 
-    `sample_id` is unique in the data set; `image_id` is the data set's own key of the picture. `text` is the
+    `sample_id` is unique in the data set; `image_id` is the data set's own key of the image. `text` is the
     tokens joined by one space. `size_wh` is the width and height of the original image in pixels. `caption`
-    says what the picture shows, in words, where the data set knows it.
+    says what the image shows, in words, where the data set knows it.
     """
 
     sample_id: str

@@ -1,4 +1,4 @@
-"""A tweet with its entities and boxes, before its picture is looked for."""
+"""A tweet with its entities and boxes, before its image is looked for."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ SPLITS = ("train", "dev", "test")
 
 
 class Draft(NamedTuple):
-    """One annotated tweet. `annotated_wh` is the picture's size as its boxes count it, None where none says.
+    """One annotated tweet. `annotated_wh` is the image's size as its boxes count it, None where none says.
 
-    `where` names the file and line it came from; `image` is the picture's own path where the data gives one;
-    `raw_escapes` counts the tokens that held an html escape, `box_objects` the boxes in the picture's file,
+    `where` names the file and line it came from; `image` is the image's own path where the data gives one;
+    `raw_escapes` counts the tokens that held an html escape, `box_objects` the boxes in the image's file,
     `mended` the boxes of each entity that its mention got only because blanks in their name were mended.
     """
 
@@ -78,7 +78,7 @@ def _with_boxes(entity: Entity, boxes: Mapping[str, Sequence[Box]]) -> Entity:
 
 
 def clip_boxes(draft: Draft, size_wh: tuple[int, int], problems: Problems) -> Draft:
-    """Cut boxes at the picture's edge and leave out those without an area in it, noting both."""
+    """Cut boxes at the image's edge and leave out those without an area in it, noting both."""
     if all(_inside(box, size_wh) for entity in draft.entities for box in entity.boxes):
         return draft
     return draft._replace(entities=tuple(_clipped(draft, entity, size_wh, problems) for entity in draft.entities))

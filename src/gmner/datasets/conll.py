@@ -114,7 +114,7 @@ def _image_id(path: Path | str, number: int, line: str) -> str:
     too_long = len(image_id.encode("utf-8", "replace")) > _LONGEST_ID
     if not image_id or too_long or image_id in {".", ".."} or re.search(r"[/\\\0]", image_id):
         raise DataError(
-            f"{path}:{number}: expected '{_HEAD}<id>' where the id is a picture's file name without folder and "
+            f"{path}:{number}: expected '{_HEAD}<id>' where the id is an image's file name without folder and "
             f"ending, found {_short(line)}"
         )
     return image_id

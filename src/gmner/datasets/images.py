@@ -1,4 +1,4 @@
-"""Finding the pictures of tweets, and reading their sizes without decoding them."""
+"""Finding the images of tweets, and reading their sizes without decoding them."""
 
 import hashlib
 from collections import defaultdict
@@ -20,14 +20,14 @@ _TAIL_BYTES = 64
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _EXIF_ORIENTATION = 0x0112
 _TURNED = {5, 6, 7, 8}
-# Wrong sizes in more than this share of the annotated pictures mean another set of pictures.
+# Wrong sizes in more than this share of the annotated images mean another set of images.
 _WRONG_SIZES = 0.02
 _WRONG_SIZES_AT_LEAST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture file with the size of its pixels as stored and as shown upright (EXIF), width and height."""
+class ImageFile:
+    """An image file with the size of its pixels as stored and as shown upright (EXIF), width and height."""
 
     path: Path
     stored_wh: tuple[int, int]
@@ -39,8 +39,8 @@ class Picture:
         return self.stored_wh if annotated_wh == self.stored_wh else self.upright_wh
 
 
-def index_pictures(images_dir: Path | str) -> dict[str, Path]:
-    """Return the picture files in a folder and its sub-folders by name without ending.
+def index_images(images_dir: Path | str) -> dict[str, Path]:
+    """Return the image files in a folder and its sub-folders by name without ending.
 
     Of two files with one name the one with the earlier path counts, JPEG before PNG.
     """
@@ -50,10 +50,10 @@ def index_pictures(images_dir: Path | str) -> dict[str, Path]:
     return {path.stem: path for path in found}
 
 
-def read_picture(path: Path) -> Picture:
-    """Return what a picture's header says; one without an end mark is decoded too.
+def read_image(path: Path) -> ImageFile:
+    """Return what an image's header says; one without an end mark is decoded too.
 
-    Raises DataError where it is not a picture, is cut off, or is too elongated for any model.
+    Raises DataError where it is not an image, is cut off, or is too elongated for any model.
     """
     with reading(path), path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
         stored = image.size
@@ -69,78 +69,78 @@ def read_picture(path: Path) -> Picture:
             f"{path}: {stored[0]}x{stored[1]} pixels are too elongated, the sides may differ by a factor of "
             f"{LARGEST_ASPECT_RATIO} at most; crop it or leave its tweet out"
         )
-    return Picture(path, stored, (stored[1], stored[0]) if turned else stored, complete)
+    return ImageFile(path, stored, (stored[1], stored[0]) if turned else stored, complete)
 
 
-def find_pictures(drafts: Sequence[Draft], images_dir: Path | str | None, how_to_get: str) -> list[Path]:
-    """Return the picture file of each draft.
+def find_images(drafts: Sequence[Draft], images_dir: Path | str | None, how_to_get: str) -> list[Path]:
+    """Return the image file of each draft.
 
     Raises MissingInputError saying how many are missing, the first of them, where to get them and where to put
     them; nothing is left out silently.
     """
     ids = [draft.image_id for draft in drafts]
-    known = index_pictures(images_dir) if images_dir is not None and Path(images_dir).is_dir() else {}
+    known = index_images(images_dir) if images_dir is not None and Path(images_dir).is_dir() else {}
     missing = list(dict.fromkeys(name for name in ids if name not in known))
     if missing:
         shown = ", ".join(f"{name}.jpg" for name in missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
-        place = "no folder of pictures was given" if images_dir is None else f"looked in {images_dir} and below it"
+        place = "no folder of images was given" if images_dir is None else f"looked in {images_dir} and below it"
         raise MissingInputError(
-            f"{len(missing)} of {len(dict.fromkeys(ids))} pictures are missing: {shown} ({place}). {how_to_get}"
+            f"{len(missing)} of {len(dict.fromkeys(ids))} images are missing: {shown} ({place}). {how_to_get}"
         )
     return [known[name] for name in ids]
 
 
-def read_pictures(drafts: Sequence[Draft], paths: Sequence[Path], problems: Problems) -> list[Picture]:
-    """Read the header of each draft's picture, note what is suspicious, and refuse unreadable ones, all named."""
-    pictures: list[Picture] = []
+def read_images(drafts: Sequence[Draft], paths: Sequence[Path], problems: Problems) -> list[ImageFile]:
+    """Read the header of each draft's image, note what is suspicious, and refuse unreadable ones, all named."""
+    images: list[ImageFile] = []
     broken: list[str] = []
-    cache: dict[Path, Picture] = {}
+    cache: dict[Path, ImageFile] = {}
     for draft, path in zip(drafts, paths, strict=True):
         try:
-            picture = cache.get(path) or cache.setdefault(path, read_picture(path))
-            pictures.append(picture)
+            image = cache.get(path) or cache.setdefault(path, read_image(path))
+            images.append(image)
         except DataError as error:
             broken.append(f"{draft.where}: {error}")
     if broken:
         more = f"\n… and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        raise DataError(f"{len(broken)} of {len(paths)} pictures cannot be used:\n" + "\n".join(broken[:_SHOWN]) + more)
-    for draft, picture in zip(drafts, pictures, strict=True):
-        if not picture.complete:
-            problems.add("maybe_truncated", draft.split, picture.path.as_posix())
-    _check_sizes(drafts, pictures, problems)
-    _note_identical(drafts, pictures, problems)
-    return pictures
+        raise DataError(f"{len(broken)} of {len(paths)} images cannot be used:\n" + "\n".join(broken[:_SHOWN]) + more)
+    for draft, image in zip(drafts, images, strict=True):
+        if not image.complete:
+            problems.add("maybe_truncated", draft.split, image.path.as_posix())
+    _check_sizes(drafts, images, problems)
+    _note_identical(drafts, images, problems)
+    return images
 
 
-def _check_sizes(drafts: Sequence[Draft], pictures: Sequence[Picture], problems: Problems) -> None:
+def _check_sizes(drafts: Sequence[Draft], images: Sequence[ImageFile], problems: Problems) -> None:
     annotated = wrong = 0
-    for draft, picture in zip(drafts, pictures, strict=True):
+    for draft, image in zip(drafts, images, strict=True):
         if draft.annotated_wh is None:
             continue
         annotated += 1
-        found = picture.size_wh(draft.annotated_wh)
+        found = image.size_wh(draft.annotated_wh)
         if found != draft.annotated_wh:
             wrong += 1
             sizes = f"{found[0]}x{found[1]}, annotated {draft.annotated_wh[0]}x{draft.annotated_wh[1]}"
-            problems.add("size_differs", draft.split, f"{picture.path.name} is {sizes}")
+            problems.add("size_differs", draft.split, f"{image.path.name} is {sizes}")
     if wrong > max(_WRONG_SIZES_AT_LEAST, _WRONG_SIZES * annotated):
         raise DataError(
-            f"{wrong} of {annotated} pictures do not have the size their boxes were drawn in, for example "
-            f"{problems.examples['size_differs'][-1]}; these are not the annotated pictures (resized copies?): "
+            f"{wrong} of {annotated} images do not have the size their boxes were drawn in, for example "
+            f"{problems.examples['size_differs'][-1]}; these are not the annotated images (resized copies?): "
             "use the original ones"
         )
 
 
-def _note_identical(drafts: Sequence[Draft], pictures: Sequence[Picture], problems: Problems) -> None:
+def _note_identical(drafts: Sequence[Draft], images: Sequence[ImageFile], problems: Problems) -> None:
     """Note groups of different files with the same bytes: only files of one length are hashed."""
-    split_of = {picture.path: draft.split for draft, picture in zip(drafts, pictures, strict=True)}
+    split_of = {image.path: draft.split for draft, image in zip(drafts, images, strict=True)}
     by_length: dict[int, list[Path]] = defaultdict(list)
     for path in split_of:
         by_length[path.stat().st_size].append(path)
     for group in by_length.values():
         for same in _same_content(group) if len(group) > 1 else ():
             names = ", ".join(path.name for path in same[:_SHOWN]) + (", …" if len(same) > _SHOWN else "")
-            problems.add("identical_pictures", split_of[same[0]], f"{len(same)} files: {names}")
+            problems.add("identical_images", split_of[same[0]], f"{len(same)} files: {names}")
 
 
 def _same_content(paths: Iterable[Path]) -> list[list[Path]]:

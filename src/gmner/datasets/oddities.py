@@ -1,4 +1,4 @@
-"""Oddities of annotations and pictures: collected where they are met, shown in the data report."""
+"""Oddities of annotations and images: collected where they are met, shown in the data report."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ KINDS = {
     "coarse_differs": "entities whose coarse label is not the one their fine type belongs to",
     "repaired_name": "boxes whose name matched its mention only after stray blanks or newlines were removed",
     "unmatched_name": "boxes whose name is no mention of the tweet; they are left out",
-    "file_name_differs": "box files that name another picture than the one they are named after",
-    "box_outside": "boxes that reached over the picture's edge; cut off there",
-    "box_dropped": "boxes without an area inside the picture; left out",
-    "size_differs": "pictures whose size is not the annotated one; their boxes may be wrong",
-    "identical_pictures": "groups of tweets with byte-identical pictures (a placeholder for lost pictures?)",
-    "maybe_truncated": "pictures without an end mark; they may be cut off",
+    "file_name_differs": "box files that name another image than the one they are named after",
+    "box_outside": "boxes that reached over the image's edge; cut off there",
+    "box_dropped": "boxes without an area inside the image; left out",
+    "size_differs": "images whose size is not the annotated one; their boxes may be wrong",
+    "identical_images": "groups of tweets with byte-identical images (a placeholder for lost images?)",
+    "maybe_truncated": "images without an end mark; they may be cut off",
     "unused_annotation": "box files that belong to no tweet",
 }
 """What each kind of problem means, in the order of the report."""

@@ -1,4 +1,4 @@
-"""Making the samples of any data set: annotations, boxes and pictures joined."""
+"""Making the samples of any data set: annotations, boxes and images joined."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from gmner.config.sources import IMAGES_DRIVE_ID
 from gmner.core.records import Sample
 from gmner.datasets.annotated import Draft, clip_boxes, sample_ids
 from gmner.datasets.folder import read_folder
-from gmner.datasets.images import find_pictures, read_pictures
+from gmner.datasets.images import find_images, read_images
 from gmner.datasets.oddities import Problems
 from gmner.datasets.twitter import read_twitter
 from gmner.errors import DataError, MissingInputError
@@ -17,7 +17,7 @@ from gmner.errors import DataError, MissingInputError
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where a data set's parts lie; None where it needs none. `drawn` is where the demo puts its pictures."""
+    """Where a data set's parts lie; None where it needs none. `drawn` is where the demo puts its images."""
 
     annotations: Path | None = None
     images: Path | None = None
@@ -41,28 +41,28 @@ def build_samples(settings: DatasetSettings, dataset: str, folders: Folders) -> 
         return Built(_draw(settings, dataset, folders.drawn), problems, [])
     if isinstance(settings, FolderDataset):
         drafts = read_folder(settings, problems)
-        paths = _own_pictures(settings, drafts)
+        paths = _own_images(settings, drafts)
     else:
         drafts = read_annotations(settings, folders, problems)
         images = folders.images or (Path(settings.images_dir) if settings.images_dir else None)
-        paths = find_pictures(drafts, images, how_to_get_pictures(dataset, images))
+        paths = find_images(drafts, images, how_to_get_images(dataset, images))
     return Built(_join(drafts, paths, dataset, problems), problems, drafts)
 
 
 def read_annotations(settings: TwitterDataset, folders: Folders, problems: Problems) -> list[Draft]:
-    """Read the annotations of a Twitter data set without looking for its pictures."""
+    """Read the annotations of a Twitter data set without looking for its images."""
     if folders.annotations is None:
         raise MissingInputError("the annotations of Twitter-GMNER are needed: pass --annotations-dir")
     return read_twitter(settings, folders.annotations, folders.fine, problems)
 
 
-def how_to_get_pictures(dataset: str, images_dir: Path | None) -> str:
-    """Say where the pictures of Twitter-GMNER and -FMNERG are, and where they are looked for."""
+def how_to_get_images(dataset: str, images_dir: Path | None) -> str:
+    """Say where the images of Twitter-GMNER and -FMNERG are, and where they are looked for."""
     place = images_dir if images_dir is not None else "a folder"
     return (
         f"They come in one archive on Google Drive: https://drive.google.com/uc?id={IMAGES_DRIVE_ID} (folders "
         f"twitter2015_images and twitter2017_images). Let the download of twitter-images fetch it, or put the "
-        f"pictures into {place}, or set datasets.{dataset}.images_dir to where you have them, or "
+        f"images into {place}, or set datasets.{dataset}.images_dir to where you have them, or "
         "sources.twitter-images.mirror to a copy of the archive."
     )
 
@@ -71,17 +71,17 @@ def _draw(settings: DemoDataset, dataset: str, images_dir: Path | None) -> list[
     from gmner.demo.data.dataset import write_demo  # drawing is not needed to read data
 
     if images_dir is None:
-        raise MissingInputError("the demo needs a folder for the pictures it draws")
+        raise MissingInputError("the demo needs a folder for the images it draws")
     counts = {"train": settings.train, "dev": settings.dev, "test": settings.test}
     return write_demo(images_dir, dataset, counts, settings.fine, settings.seed)
 
 
-def _own_pictures(settings: FolderDataset, drafts: Sequence[Draft]) -> list[Path]:
+def _own_images(settings: FolderDataset, drafts: Sequence[Draft]) -> list[Path]:
     images = Path(settings.path) / "images"
     named = [draft for draft in drafts if draft.image is not None]
     unnamed = [draft for draft in drafts if draft.image is None]
     how = f"Put them into {images}, named after their tweet's id with .jpg, .jpeg or .png."
-    by_id = dict(zip((draft.where for draft in unnamed), find_pictures(unnamed, images, how), strict=True))
+    by_id = dict(zip((draft.where for draft in unnamed), find_images(unnamed, images, how), strict=True))
     missing = []
     for draft in named:
         places = (images / str(draft.image), images.parent / str(draft.image))
@@ -93,7 +93,7 @@ def _own_pictures(settings: FolderDataset, drafts: Sequence[Draft]) -> list[Path
     if missing:
         shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         raise MissingInputError(
-            f"{len(missing)} of {len(named)} pictures are missing: {shown}. Put them into {images}, or write "
+            f"{len(missing)} of {len(named)} images are missing: {shown}. Put them into {images}, or write "
             "'image' as their path below the data set's folder."
         )
     return [by_id[draft.where] for draft in drafts]
@@ -109,10 +109,10 @@ def _is_file(path: Path) -> bool:
 
 
 def _join(drafts: Sequence[Draft], paths: Sequence[Path], dataset: str, problems: Problems) -> list[Sample]:
-    pictures = read_pictures(drafts, paths, problems)
+    images = read_images(drafts, paths, problems)
     samples = []
-    for sample_id, draft, picture in zip(sample_ids(drafts), drafts, pictures, strict=True):
-        size_wh = picture.size_wh(draft.annotated_wh)
+    for sample_id, draft, image in zip(sample_ids(drafts), drafts, images, strict=True):
+        size_wh = image.size_wh(draft.annotated_wh)
         kept = clip_boxes(draft, size_wh, problems)
         samples.append(
             Sample(
@@ -120,7 +120,7 @@ def _join(drafts: Sequence[Draft], paths: Sequence[Path], dataset: str, problems
                 dataset=dataset,
                 split=draft.split,
                 image_id=draft.image_id,
-                image_path=picture.path.as_posix(),
+                image_path=image.path.as_posix(),
                 size_wh=size_wh,
                 tokens=draft.tokens,
                 text=" ".join(draft.tokens),

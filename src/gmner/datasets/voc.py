@@ -65,9 +65,9 @@ class NamedBox(NamedTuple):
 
 
 class VocFile(NamedTuple):
-    """One picture's boxes. `file_name` and `size_wh` are what the file says of the picture, None where nothing.
+    """One image's boxes. `file_name` and `size_wh` are what the file says of the image, None where nothing.
 
-    The picture is the one that the XML file itself is named after: `<filename>` is often another's.
+    The image is the one that the XML file itself is named after: `<filename>` is often another's.
     """
 
     file_name: str | None

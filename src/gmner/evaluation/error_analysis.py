@@ -26,7 +26,7 @@ OUTCOMES = {
 
 CURVE_IOUS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 _SPAN = re.compile(r"tokens (\d+) to (\d+)")
-_SMALL, _LARGE = 0.05, 0.25  # of the picture's area
+_SMALL, _LARGE = 0.05, 0.25  # of the image's area
 
 
 @dataclass(frozen=True)

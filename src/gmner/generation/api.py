@@ -19,7 +19,7 @@ from gmner.errors import DataError
 from gmner.llm_client.answer_key import key_of
 from gmner.llm_client.answer_store import AnswerStore, read_unlocked, store_folder
 from gmner.llm_client.chain import Judged, Refusal
-from gmner.llm_client.sent_images import Picture, picture_of
+from gmner.llm_client.sent_images import ImageToSend, image_of
 from gmner.llm_client.session import asked, make_plan
 from gmner.llm_client.types import Answer, Message, Request
 from gmner.prompts.model import build_messages, prompt_version
@@ -43,7 +43,7 @@ class ApiTeaching:
         self.prompt_version = f"api-{prompt_version(settings.question.prompt)}"
 
     def first(self, sample: Sample) -> Request:
-        """Return the question about a sample: instruction, examples, picture and tweet."""
+        """Return the question about a sample: instruction, examples, image and tweet."""
         system, user = self._turns(sample)
         messages = (*system, *self._examples, user)
         return Request(key_of(self._settings.teacher, self.prompt_version, messages), sample, messages)
@@ -58,15 +58,15 @@ class ApiTeaching:
 
     def _turns(self, sample: Sample) -> tuple[list[Message], Message]:
         settings, question = self._settings, self._settings.question
-        pictures: tuple[Picture, ...] = ()
+        images: tuple[ImageToSend, ...] = ()
         if settings.teacher.image is not None:
-            pictures = (picture_of(sample.image_path, sample.size_wh, settings.teacher.image),)
+            images = (image_of(sample.image_path, sample.size_wh, settings.teacher.image),)
         turns = build_messages(
             question.prompt, question.types, sample.text, question.cot, coordinates=settings.coordinates
         )
         texts = [(turn["role"], "".join(part.get("text", "") for part in turn["content"])) for turn in turns]
         system = [Message(role, text, cached=True) for role, text in texts[:-1]]
-        return system, Message("user", texts[-1][1], pictures)
+        return system, Message("user", texts[-1][1], images)
 
     def _example(self, sample: Sample) -> tuple[Message, Message]:
         settings, question = self._settings, self._settings.question

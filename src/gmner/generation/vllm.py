@@ -1,4 +1,4 @@
-"""Decoding by vLLM: the same prompts, pictures and stops as `gmner.generation.decode`, on an engine made for speed.
+"""Decoding by vLLM: the same prompts, images and stops as `gmner.generation.decode`, on an engine made for speed.
 
 vLLM pins torch and transformers of its own, so it lives in an environment of its own (envs/vllm.yaml) and is imported
 here alone. Answers equal those of the other engine up to the rounding of another order of additions.
@@ -51,7 +51,7 @@ class VllmDecoder:
     def decode_batch(self, samples: Sequence[Sample]) -> list[Output]:
         """Return the outputs of one chunk, in the order of `samples`.
 
-        Raises DataError where vLLM saw another number of image tokens than the frame gives: its picture would lie
+        Raises DataError where vLLM saw another number of image tokens than the frame gives: its image would lie
         in other coordinates.
         """
         import vllm
@@ -84,7 +84,7 @@ class VllmDecoder:
         if len(answer.prompt_token_ids) != prompt_tokens:
             raise DataError(
                 f"sample {sample.sample_id}: vLLM read {len(answer.prompt_token_ids)} prompt tokens, expected "
-                f"{prompt_tokens}: it resized the picture into another frame; set generate.engine: transformers"
+                f"{prompt_tokens}: it resized the image into another frame; set generate.engine: transformers"
             )
         ids = list(answer.outputs[0].token_ids)
         reason = "stop" if ids and self.stop.is_done(ids) else "length"

@@ -20,7 +20,7 @@ def answer_key(
 ) -> str:
     """Return the key of an answer: the hash of who is asked, how, by which prompt, and of what.
 
-    `content` holds the conversation's text and, for each picture, the hash of its file's bytes.
+    `content` holds the conversation's text and, for each image, the hash of its file's bytes.
     """
     return sha256_of_json(
         {
@@ -34,7 +34,7 @@ def answer_key(
 
 
 def key_of(settings: PromptedTeacher, prompt_version: str, messages: Sequence[Message]) -> str:
-    """Return the key of a conversation: of its texts, its pictures' bytes, and how it is asked."""
+    """Return the key of a conversation: of its texts, its images' bytes, and how it is asked."""
     parameters: dict[str, Any] = {"max_tokens": settings.max_tokens, "temperature": settings.temperature}
     if isinstance(settings, LocalTeacher):
         parameters["manifest"] = _manifest_of(settings.model)
@@ -43,7 +43,7 @@ def key_of(settings: PromptedTeacher, prompt_version: str, messages: Sequence[Me
     if isinstance(settings, OpenAITeacher):
         parameters["detail"] = settings.detail
     content = [
-        [message.role, message.text, [[picture.sha256, *_way_of(picture.sent)] for picture in message.pictures]]
+        [message.role, message.text, [[image.sha256, *_way_of(image.sent)] for image in message.images]]
         for message in messages
     ]
     return answer_key(

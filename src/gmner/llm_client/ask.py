@@ -290,7 +290,7 @@ async def ask_all(
                 gave_up += 1
             except StoppedError:
                 return
-            except GmnerError as error:  # of this sample: its picture is missing, for instance
+            except GmnerError as error:  # of this sample: its image is missing, for instance
                 asker.stop(error)
                 return
             on_done(sample)

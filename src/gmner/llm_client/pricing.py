@@ -53,7 +53,7 @@ def most_of(messages: Sequence[Message], max_tokens: int, price: Price | None, *
     tokens_in = sum(
         len(message.text.encode("utf-8", "replace"))
         + _TOKENS_AROUND_A_MESSAGE
-        + sum(picture.most_tokens() for picture in message.pictures)
+        + sum(image.most_tokens() for image in message.images)
         for message in messages
     )
     if price is None:
@@ -66,7 +66,7 @@ def most_of(messages: Sequence[Message], max_tokens: int, price: Price | None, *
 def expected_of(messages: Sequence[Message], max_tokens: int, price: Price | None, *, batch: bool) -> Amount:
     """Return what a question may be expected to cost, without prompt caching."""
     tokens_in = sum(
-        len(message.text) // CHARACTERS_A_TOKEN + 4 + sum(picture.most_tokens() for picture in message.pictures)
+        len(message.text) // CHARACTERS_A_TOKEN + 4 + sum(image.most_tokens() for image in message.images)
         for message in messages
     )
     usage = Usage(tokens_in, min(max_tokens, _EXPECTED_OUTPUT_TOKENS))

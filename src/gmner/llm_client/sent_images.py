@@ -1,4 +1,4 @@
-"""Pictures for a provider: hashed as they lie on the disk, encoded at a bounded size when they are sent."""
+"""Images for a provider: hashed as they lie on the disk, encoded at a bounded size when they are sent."""
 
 import base64
 import functools
@@ -13,8 +13,8 @@ from gmner.storage.files import sha256_of_file
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture that a message shows: its file, the hash of its bytes, how it is sent."""
+class ImageToSend:
+    """An image that a message shows: its file, the hash of its bytes, how it is sent."""
 
     path: str
     sha256: str
@@ -34,7 +34,7 @@ class Picture:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def most_tokens(self) -> int:
-        """Return an upper bound of what the picture costs in tokens, by the providers' published formulas.
+        """Return an upper bound of what the image costs in tokens, by the providers' published formulas.
 
         OpenAI: 85, and 170 for each tile of 512 pixels; Anthropic: a token for 750 pixels; Qwen2.5-VL: one for
         28 x 28 pixels. `sent.tokens` overrides it, for models that count otherwise.
@@ -46,7 +46,7 @@ class Picture:
         return max(tiles, math.ceil(width * height / 750), math.ceil(width / 28 + 1) * math.ceil(height / 28 + 1))
 
     def encode(self) -> bytes:
-        """Return the bytes to send. Raises DataError or MissingInputError where the file is no picture."""
+        """Return the bytes to send. Raises DataError or MissingInputError where the file is no image."""
         from gmner.storage.images import open_image
 
         image = open_image(self.path, self.size_wh)  # in the frame of its boxes
@@ -64,13 +64,13 @@ class Picture:
         return base64.b64encode(self.encode()).decode("ascii")
 
 
-def picture_of(path: str, size_wh: tuple[int, int], sent: SentImage) -> Picture:
-    """Return the picture at `path`. Raises MissingInputError where there is none."""
+def image_of(path: str, size_wh: tuple[int, int], sent: SentImage) -> ImageToSend:
+    """Return the image at `path`. Raises MissingInputError where there is none."""
     try:
         stat = Path(path).stat()
     except OSError as error:
-        raise MissingInputError(f"{path}: the picture is missing; run the samples stage again") from error
-    return Picture(path, _hash(path, stat.st_size, stat.st_mtime_ns), size_wh, sent)
+        raise MissingInputError(f"{path}: the image is missing; run the samples stage again") from error
+    return ImageToSend(path, _hash(path, stat.st_size, stat.st_mtime_ns), size_wh, sent)
 
 
 @functools.lru_cache(maxsize=1 << 15)

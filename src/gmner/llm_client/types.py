@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from gmner.core.records import Sample
-from gmner.llm_client.sent_images import Picture
+from gmner.llm_client.sent_images import ImageToSend
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation; pictures stand before the text.
+    """One message of a conversation; images stand before the text.
 
     `cached` says that the conversation up to here is the same for all samples: worth a place in a prompt cache.
     """
 
     role: Literal["system", "user", "assistant"]
     text: str
-    pictures: tuple[Picture, ...] = ()
+    images: tuple[ImageToSend, ...] = ()
     cached: bool = False
 
 
@@ -95,8 +95,8 @@ class Provider(Protocol):
 
 
 async def body_of(build: Callable[[Sequence[Message]], dict[str, Any]], messages: Sequence[Message]) -> dict[str, Any]:
-    """Return `build(messages)`; in a thread where there are pictures to encode, so that answers are read meanwhile."""
-    if any(message.pictures for message in messages):
+    """Return `build(messages)`; in a thread where there are images to encode, so that answers are read meanwhile."""
+    if any(message.images for message in messages):
         return await asyncio.to_thread(build, messages)
     return build(messages)  # a few microseconds; a thread's turn is a hundred times that
 

@@ -139,7 +139,7 @@ def import_rationales(
     """Put the reasoning of a JSONL of `image_path` and `think` into the store, as answers to first questions.
 
     Lines are matched to training samples by `sample_id` where they have it, else by the file name of the
-    picture. Returns how many were put there and how many training samples have none. Raises DataError naming
+    image. Returns how many were put there and how many training samples have none. Raises DataError naming
     the line that is malformed or fits no sample.
     """
     found = dict(_read_imported(path))
@@ -161,7 +161,7 @@ def import_rationales(
             store.close()
     if not used:
         names = ", ".join(list(found)[:_NAMES_SHOWN])
-        raise DataError(f"{path}: none of its pictures ({names} …) is one of a training sample in {samples}")
+        raise DataError(f"{path}: none of its images ({names} …) is one of a training sample in {samples}")
     return len(used), missing
 
 

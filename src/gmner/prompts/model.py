@@ -1,6 +1,6 @@
 """What the model is asked: one function for training and inference, its wording kept in text files.
 
-The instruction of the paper (section 3.2.1) is prepended to the picture and the tweet. Two versions: `standard`
+The instruction of the paper (section 3.2.1) is prepended to the image and the tweet. Two versions: `standard`
 says the whole task, for instruction-tuned models; `short` is one line, for a backbone trained on this task alone.
 """
 
@@ -34,7 +34,7 @@ _FILES = {
 def build_messages(
     version: str, types: Sequence[str], text: str, cot: bool, coordinates: str = "absolute"
 ) -> list[dict[str, Any]]:
-    """Return the chat that asks for the entities of one tweet: one picture (a placeholder), then the text.
+    """Return the chat that asks for the entities of one tweet: one image (a placeholder), then the text.
 
     `types` are the labels the model may use, in the order in which they are listed. `cot` asks for reasoning
     before the answer. `coordinates` is the model's frame, `absolute` or `norm1000` (see `gmner.core.frame`). Raises

@@ -9,7 +9,7 @@ from gmner.core.records import Sample
 from gmner.errors import ConfigError
 from gmner.llm_client.answer_key import key_of
 from gmner.llm_client.chain import Judged, Refusal
-from gmner.llm_client.sent_images import Picture, picture_of
+from gmner.llm_client.sent_images import ImageToSend, image_of
 from gmner.llm_client.types import Answer, Message, Request
 from gmner.prompts.teacher import describe_annotation, fill, prompt_text, version_with_hash
 from gmner.rationales.acceptance import CODES, judge
@@ -37,14 +37,14 @@ class PromptedTeaching:
         self._instruction = Message("system", instruction, cached=True)
 
     def first(self, sample: Sample) -> Request:
-        """Return the first question about a sample: instruction, picture, tweet."""
+        """Return the first question about a sample: instruction, image, tweet."""
         name = "none" if self._settings.prompt == "gold" and not sample.entities else "user"
         annotation = describe_annotation(sample.entities, sample.size_wh)
         text = fill(prompt_text(f"{self._version}-{name}"), {"text": sample.text, "annotation": annotation})
-        pictures: tuple[Picture, ...] = ()
+        images: tuple[ImageToSend, ...] = ()
         if self._settings.image is not None:
-            pictures = (picture_of(sample.image_path, sample.size_wh, self._settings.image),)
-        return self.request(sample, (self._instruction, Message("user", text, pictures)))
+            images = (image_of(sample.image_path, sample.size_wh, self._settings.image),)
+        return self.request(sample, (self._instruction, Message("user", text, images)))
 
     def again(self, request: Request, answer: Answer, refusal: Refusal) -> Request:
         """Return the next question: the conversation so far, the refused answer, and why it was refused."""

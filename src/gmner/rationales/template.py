@@ -1,6 +1,6 @@
 """The offline teacher: a rationale written from the gold annotation by rule.
 
-The order inside a rationale decides what a small model can learn from it: first what the picture holds, then
+The order inside a rationale decides what a small model can learn from it: first what the image holds, then
 what each entity is, in the same words, then the decision whether it is visible. `evidence` has that order;
 `terse` has the decisions alone; `decide_first` has the same words in the other order.
 """
@@ -40,12 +40,12 @@ def write_rationale(sample: Sample, style: str) -> str:
     entities = _distinct(sample.entities)
     if style == "terse":
         return " ".join(f"{entity.mention}: {_decision(entity)}." for entity in entities) or "No entity."
-    picture, looks = _picture(sample), sample.caption is not None
+    image, looks = _image(sample), sample.caption is not None
     if style == "decide_first":
         lines = [_decide_first(entity, looks) for entity in entities] or ["No entity."]
-        return " ".join([*lines, picture])
+        return " ".join([*lines, image])
     lines = [_evidence(entity, looks) for entity in entities] or ["No entity."]
-    return " ".join([picture, *lines])
+    return " ".join([image, *lines])
 
 
 def _distinct(entities: tuple[Entity, ...]) -> list[Entity]:
@@ -60,8 +60,8 @@ def _decision(entity: Entity) -> str:
     return "visible" if entity.boxes else "absent"
 
 
-def _picture(sample: Sample) -> str:
-    """Say what the picture holds: what its caption lists, or by the annotation how many of the names it shows.
+def _image(sample: Sample) -> str:
+    """Say what the image holds: what its caption lists, or by the annotation how many of the names it shows.
 
     The word of the decision follows each thing, as it will follow the same words where a name is decided: a small
     model that has learned to copy what came after the same words before then decides rightly.
@@ -98,7 +98,7 @@ def _text_evidence(entity: Entity) -> str:
 
 
 def _need(entity: Entity) -> str:
-    """Say which evidence decides: the picture where it shows the entity, else background knowledge."""
+    """Say which evidence decides: the image where it shows the entity, else background knowledge."""
     if entity.boxes:
         count = len(entity.boxes)
         return "the picture shows it" + (f" in {count} places" if count > 1 else "")

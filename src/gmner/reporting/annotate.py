@@ -1,4 +1,4 @@
-"""One picture and one text through a trained run: entities with their boxes, and the picture with them drawn."""
+"""One image and one text through a trained run: entities with their boxes, and the image with them drawn."""
 
 import html
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ COLOURS = ("#e6194b", "#0082c8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#8
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a model says about one picture and text; boxes are pixels of the upright picture of `size_wh`."""
+    """What a model says about one image and text; boxes are pixels of the upright image of `size_wh`."""
 
     text: str
     size_wh: tuple[int, int]
@@ -66,14 +66,14 @@ def load_run(run_dir: Path, backbone: Path | None = None, max_new_tokens: int = 
 
 
 def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
-    """Annotate one picture and text. Any kind of picture does; a camera's orientation mark is applied.
+    """Annotate one image and text. Any kind of image does; a camera's orientation mark is applied.
 
     Html escapes in the text are decoded and runs of blanks become one, as in the training data. Raises DataError
-    for an empty text, and for a picture that cannot be read or is far too elongated.
+    for an empty text, and for an image that cannot be read or is far too elongated.
     """
     words = clean_text(text)
     if not words:
-        raise DataError("the text is empty; give the words that come with the picture")
+        raise DataError("the text is empty; give the words that come with the image")
     size_wh = open_image(image_path).size
     sample = Sample(
         sample_id=str(image_path),
@@ -105,15 +105,15 @@ def clean_text(text: str) -> str:
 
 
 def _record(entity: dict[str, Any]) -> Record:
-    # A region that could not be read stands as a box without extent; the problems say so, a picture need not.
+    # A region that could not be read stands as a box without extent; the problems say so, an image need not.
     boxes = (tuple(box) for box in entity["boxes"])
     return Record(entity["mention"], entity["type"], tuple(box for box in boxes if box != UNREADABLE_BOX))
 
 
 def draw_records(image: Image.Image, records: Sequence[Record]) -> Image.Image:
-    """Return a copy of an RGB picture with each record's boxes and its mention and type beside them.
+    """Return a copy of an RGB image with each record's boxes and its mention and type beside them.
 
-    Boxes are pixels of the picture; records without a box are listed below it.
+    Boxes are pixels of the image; records without a box are listed below it.
     """
     side = max(image.size)
     font, width = _font(max(12, side // 45)), max(2, side // 250)
@@ -158,7 +158,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def save_drawing(path: Path, image_path: Path, records: Sequence[Record]) -> None:
-    """Save the picture with its records drawn; the ending of `path` decides the format."""
+    """Save the image with its records drawn; the ending of `path` decides the format."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise DataError(f"{path}: a drawing is saved as .png, .jpg or .webp; give one of these endings")
     with atomic_path(path) as temporary:

@@ -1,4 +1,4 @@
-"""Opening pictures of any kind as upright RGB."""
+"""Opening images of any kind as upright RGB."""
 
 import contextlib
 from collections.abc import Iterator
@@ -36,20 +36,20 @@ _DEEP_GREY = {"I", "I;16", "I;16B", "I;16L", "F"}
 
 
 def open_image(path: Path | str, size_wh: tuple[int, int] | None = None) -> Image.Image:
-    """Return a picture as upright RGB; transparent parts become white.
+    """Return an image as upright RGB; transparent parts become white.
 
     A camera's orientation mark (EXIF) is applied. `size_wh` is the size that the annotation counts in, pixels
-    of the original image: where only the stored, unturned picture has it, the mark is left alone, so that boxes
-    and picture stay in one frame. Where sizes cannot tell (a picture that stands on its head, a square one) boxes
-    count in the upright picture. Of an animation the first picture counts. Raises MissingInputError where there is
-    no file and DataError where it is no picture, is broken, or has another size.
+    of the original image: where only the stored, unturned image has it, the mark is left alone, so that boxes
+    and image stay in one frame. Where sizes cannot tell (an image that stands on its head, a square one) boxes
+    count in the upright image. Of an animation the first image counts. Raises MissingInputError where there is
+    no file and DataError where it is no image, is broken, or has another size.
     """
     with reading(path), Image.open(path, formats=FORMATS) as stored:
         stored.load()
         image = _oriented(stored, size_wh)
     if size_wh is not None and image.size != tuple(size_wh):
         raise DataError(
-            f"{path}: the picture is {image.size[0]}x{image.size[1]}, but its sample says "
+            f"{path}: the image is {image.size[0]}x{image.size[1]}, but its sample says "
             f"{size_wh[0]}x{size_wh[1]}; it was replaced after the samples stage: run that stage again"
         )
     return to_rgb(image)
@@ -57,28 +57,28 @@ def open_image(path: Path | str, size_wh: tuple[int, int] | None = None) -> Imag
 
 @contextlib.contextmanager
 def reading(path: Path | str) -> Iterator[None]:
-    """Turn whatever opening or decoding a picture raises into an error that names the file."""
+    """Turn whatever opening or decoding an image raises into an error that names the file."""
     try:
         yield
     except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: the picture is missing; put it there and run again") from error
+        raise MissingInputError(f"{path}: the image is missing; put it there and run again") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise DataError(f"{path}: the picture is larger than {most} pixels; make it smaller") from error
+        raise DataError(f"{path}: the image is larger than {most} pixels; make it smaller") from error
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
-        raise DataError(f"{path}: not a readable picture (none of {known}); replace the file") from error
+        raise DataError(f"{path}: not a readable image (none of {known}); replace the file") from error
     except OSError as error:
         if error.strerror is not None:
             raise DataError(f"{path}: cannot be read ({error.strerror}); mend that and run again") from error
         remedy = (
             "replace the file, or save it anew with an image program" if "truncated" in str(error) else "replace it"
         )
-        raise DataError(f"{path}: not a readable picture ({error}); {remedy}") from error
+        raise DataError(f"{path}: not a readable image ({error}); {remedy}") from error
     except MemoryError:
         raise
     except Exception as error:  # what decoders raise on damaged files has no bounds
-        raise DataError(f"{path}: not a readable picture ({error!r}); replace the file") from error
+        raise DataError(f"{path}: not a readable image ({error!r}); replace the file") from error
 
 
 def _oriented(stored: Image.Image, size_wh: tuple[int, int] | None) -> Image.Image:
@@ -89,7 +89,7 @@ def _oriented(stored: Image.Image, size_wh: tuple[int, int] | None) -> Image.Ima
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a picture of any mode as RGB: transparency over white, deep greys scaled to 8 bits."""
+    """Return an image of any mode as RGB: transparency over white, deep greys scaled to 8 bits."""
     if image.mode in _DEEP_GREY:
         values = np.asarray(image, dtype=np.float64)
         span = max(float(values.max() - values.min()), 1e-9)

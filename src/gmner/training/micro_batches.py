@@ -100,7 +100,7 @@ def measure_peak(step: Callable[[], None], weights: Sequence[torch.Tensor]) -> i
 class InParts:
     """Runs an update's rows through the model, `rows` at a time; fewer from then on where they do not fit.
 
-    `cells` are the patches that make one feature of a picture. `guarded` keeps a copy of the gradients, so that a
+    `cells` are the patches that make one feature of an image. `guarded` keeps a copy of the gradients, so that a
     part that ran out of memory half way can be run again; several processes cannot, for they would lose step.
     """
 
@@ -180,7 +180,7 @@ def by_length(batch: Batch) -> list[int]:
 
 
 def take(batch: Batch, places: Sequence[int], cells: int) -> Batch:
-    """Return the rows of a batch at `places`, padded to the longest of them, with their pictures."""
+    """Return the rows of a batch at `places`, padded to the longest of them, with their images."""
     index = torch.as_tensor(list(places), device=batch["input_ids"].device)
     longest = int(batch["attention_mask"][index].sum(1).max())
     taken: Batch = {name: batch[name][index][:, :longest] for name in _BY_ROW if name in batch}
@@ -189,8 +189,8 @@ def take(batch: Batch, places: Sequence[int], cells: int) -> Batch:
         taken["image_grid_thw"] = batch["image_grid_thw"][index]
         for name, count in (("pixel_values", 1), ("features", cells)):
             if name in batch:
-                pictures = batch[name].split([number // count for number in patches])
-                taken[name] = torch.cat([pictures[place] for place in places])
+                images = batch[name].split([number // count for number in patches])
+                taken[name] = torch.cat([images[place] for place in places])
     if "rows" in batch:
         taken["rows"] = [batch["rows"][place] for place in places]
     return taken

@@ -39,10 +39,10 @@ class TrainingDiverged(GmnerError):
 
 
 class RowCollator:
-    """Makes a batch of row numbers: right-padded ids, labels on the completion alone, pictures.
+    """Makes a batch of row numbers: right-padded ids, labels on the completion alone, images.
 
     Gives input_ids, attention_mask, labels, mm_token_type_ids (rows, longest; int64, 1 on image tokens),
-    image_grid_thw (rows, 3), either `features` or `pixel_values` of all pictures one after the other, and the row
+    image_grid_thw (rows, 3), either `features` or `pixel_values` of all images one after the other, and the row
     numbers in `rows`.
     """
 
@@ -147,7 +147,7 @@ class RowTrainer(SFTTrainer):
     def _loss_on_cpu(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> torch.Tensor:
         """Return the loss that SFTTrainer's fused head gives, scoring the completions' positions alone.
 
-        Off the GPU the fused head scores every position, the pictures' too, and does so twice: a fifth of a step.
+        Off the GPU the fused head scores every position, the images' too, and does so twice: a fifth of a step.
         """
         labels = inputs.pop("labels")[:, 1:]
         wanted = labels != IGNORED

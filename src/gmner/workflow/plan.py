@@ -198,7 +198,7 @@ class Plan:
 
     def _predictions_settings(self, job: Job) -> stages.PredictionsStage:
         run, types = self._run(job), self._dataset(job).labels
-        # What a provider does to a picture is not known: its models are asked for thousandths of the sides.
+        # What a provider does to an image is not known: its models are asked for thousandths of the sides.
         frame = API_FRAME if run.kind == "api" else self.config.backbones[run.backbone].frame
         return stages.PredictionsStage(frame=frame, types=types)
 
@@ -333,7 +333,7 @@ def scores_path(job: Job) -> str:
 def folder_hash(path: str) -> str:
     """Return a hash over names and contents of a folder's annotation files, 16 hex digits.
 
-    Pictures are left out: they are many, and a changed one under the same name is not seen. Raises ConfigError
+    Images are left out: they are many, and a changed one under the same name is not seen. Raises ConfigError
     where the folder is missing.
     """
     place = Path(path)

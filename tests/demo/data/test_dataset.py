@@ -8,7 +8,7 @@ from gmner.core.boxes import box_iou_pairs
 from gmner.core.entity_types import COARSE_TYPES
 from gmner.demo.data.dataset import draw_dataset, draw_sample, write_demo
 from gmner.demo.data.names import PARTS, TYPES, core_word, draw_name, part_of
-from gmner.demo.data.scenes import COLOURS, PICTURE_SIDE, SHAPES, draw_scene_plan, paint
+from gmner.demo.data.scenes import COLOURS, IMAGE_SIDE, SHAPES, draw_scene_plan, paint
 from gmner.demo.data.tweets import TITLES
 
 COUNTS = {"train": 60, "dev": 20, "test": 40}
@@ -60,13 +60,13 @@ def test_a_description_is_in_the_caption_exactly_when_the_entity_is_seen():
 
 def test_boxes_are_noisy_in_train_and_exact_elsewhere():
     for number in range(30):
-        sample, picture = draw_sample("demo", "test", number, False, 0)
-        pixels = np.asarray(picture).astype(int)
+        sample, image = draw_sample("demo", "test", number, False, 0)
+        pixels = np.asarray(image).astype(int)
         background = np.asarray(paint(type(draw_scene_plan(np.random.default_rng(0)))(()))).astype(int)
         changed = np.abs(pixels - background).sum(axis=2) > 0
         for entity in sample.entities:
             for x1, y1, x2, y2 in entity.boxes:
-                assert 0 <= x1 < x2 <= PICTURE_SIDE and 0 <= y1 < y2 <= PICTURE_SIDE
+                assert 0 <= x1 < x2 <= IMAGE_SIDE and 0 <= y1 < y2 <= IMAGE_SIDE
                 inside = changed[int(y1) : int(y2) + 1, int(x1) : int(x2) + 1]
                 assert inside.any(axis=0).all() and inside.any(axis=1)[:-1].all(), "the drawing touches its box"
     exact = {
@@ -104,12 +104,12 @@ def test_scenes_keep_things_apart_and_in_order():
             assert thing.shape in SHAPES and thing.colour in COLOURS
 
 
-def test_pictures_are_written_beside_the_samples(tmp_path):
+def test_images_are_written_beside_the_samples(tmp_path):
     samples = write_demo(tmp_path / "images", "demo", {"train": 2, "dev": 1, "test": 1}, True, 5)
     assert len(samples) == 4
     for sample in samples:
-        with Image.open(sample.image_path) as picture:
-            assert picture.size == sample.size_wh
+        with Image.open(sample.image_path) as image:
+            assert image.size == sample.size_wh
     before = {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}
     write_demo(tmp_path / "images", "demo", {"train": 2, "dev": 1, "test": 1}, True, 5)
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from gmner.core.frame import Frame
-from gmner.demo.data.scenes import PICTURE_SIDE, draw_scene_plan, paint
+from gmner.demo.data.scenes import IMAGE_SIDE, draw_scene_plan, paint
 from gmner.demo.tiny_backbone.exercises import Tutor
 from gmner.demo.tiny_backbone.model import SPECIAL, TAGS, build_config, build_tiny, train_tokenizer
 from gmner.demo.tiny_backbone.pretrain import Pretrainer, PretrainSettings, pretrain
 from gmner.demo.tiny_backbone.scenes_and_heads import CELLS, MODEL_SIDE, SCALE, Gallery
-from gmner.models.qwen_vl.attention import batch_equal_pictures
+from gmner.models.qwen_vl.attention import batch_equal_images
 from gmner.models.qwen_vl.processor import image_processor_of, load_processor
 
 SMALL = {"hidden": 32, "layers": 1, "feed_forward": 32, "vision_hidden": 32, "vision_layers": 1}
@@ -58,13 +58,13 @@ def test_weights_depend_on_the_seed_alone(tokenizer):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_pictures_together_are_seen_as_pictures_one_by_one(tokenizer, fused):
+def test_images_together_are_seen_as_images_one_by_one(tokenizer, fused):
     model = build_tiny(build_config(tokenizer, **{**SMALL, "vision_layers": 2}), seed=0).eval()
     gallery = Gallery(np.random.default_rng(0), 3)
     pixels, grid = gallery.patches(np.arange(3))
     with torch.no_grad():
         expected = model.model.visual(pixels, grid_thw=grid).pooler_output
-        batch_equal_pictures(model, fused=fused)
+        batch_equal_images(model, fused=fused)
         found = model.model.visual(pixels, grid_thw=grid).pooler_output
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
@@ -76,7 +76,7 @@ def test_the_gallery_makes_the_processors_patches(tokenizer):
     pixels, grid = gallery.patches(np.arange(2))
     assert torch.equal(made["image_grid_thw"], grid)
     torch.testing.assert_close(pixels, made["pixel_values"].float(), atol=1e-4, rtol=1e-4)
-    assert round(PICTURE_SIDE * SCALE) == MODEL_SIDE and gallery.cell_targets(0).shape == (CELLS * CELLS, 6)
+    assert round(IMAGE_SIDE * SCALE) == MODEL_SIDE and gallery.cell_targets(0).shape == (CELLS * CELLS, 6)
 
 
 def test_exercises_have_neither_the_prompt_nor_the_grammar_of_the_task():
@@ -114,12 +114,12 @@ def test_pretraining_is_reproducible_and_says_what_it_did(tmp_path):
 def test_kept_features_give_the_models_own_loss(tmp_path):
     trainer = Pretrainer(SETTINGS, tmp_path)
     trainer._look(trainer.model.model.visual)
-    pictures, batch = next(trainer._batches(0))
-    pixels, grid = trainer.gallery.patches(pictures)
+    images, batch = next(trainer._batches(0))
+    pixels, grid = trainer.gallery.patches(images)
     with torch.no_grad():
         inputs = {name: value for name, value in batch.items() if name not in ("pointed", "things")}
         expected = trainer.model(**inputs, pixel_values=pixels, image_grid_thw=grid).loss
-        found, pointing = trainer._loss(pictures, batch)
+        found, pointing = trainer._loss(images, batch)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert pointing > 0
 

@@ -94,13 +94,13 @@ def made_archive(tweets: int) -> bytes:
     return stream.getvalue()
 
 
-def picture_names(tweets: int) -> list[str]:
+def image_names(tweets: int) -> list[str]:
     return [f"{split}{n}.jpg" for split in ("train", "dev", "test") for n in range(tweets if split == "train" else 4)]
 
 
 def configuration(archive_url: str, teacher_url: str, small: bool) -> dict[str, Any]:
     """Return the experiment: the demo with a teacher that is asked; small: without any model."""
-    twitter = {"kind": "twitter", "images_dir": "pictures"}
+    twitter = {"kind": "twitter", "images_dir": "images"}
     demo = {"kind": "demo", "train": 24, "dev": 6, "test": 48, "seed": 3}
     gpt = {
         "provider": "openai",
@@ -138,7 +138,7 @@ def configuration(archive_url: str, teacher_url: str, small: bool) -> dict[str, 
 
 
 class Project:
-    """The workflow's files, a configuration, the pictures, a temporary folder of its own, and the command."""
+    """The workflow's files, a configuration, the images, a temporary folder of its own, and the command."""
 
     def __init__(self, root: Path, source: Path, config: dict[str, Any], targets: list[str], tweets: int) -> None:
         self.root, self.targets = root, targets
@@ -150,9 +150,9 @@ class Project:
                 shutil.copy(source / name, root / name)
         (root / "workflow").symlink_to((source / "workflow").resolve())
         (root / "experiment.yaml").write_text(json.dumps(config, indent=1), encoding="utf-8")
-        (root / "pictures").mkdir()
-        for number, name in enumerate(picture_names(tweets)):
-            Image.new("RGB", (96, 64), (number * 5 % 256, 80, 120)).save(root / "pictures" / name)
+        (root / "images").mkdir()
+        for number, name in enumerate(image_names(tweets)):
+            Image.new("RGB", (96, 64), (number * 5 % 256, 80, 120)).save(root / "images" / name)
         self.temporary = root.parent / f"{root.name}-tmp"
         self.temporary.mkdir()
 

@@ -25,9 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_local_model_answers_in_batches_and_is_not_asked_again(
-    tmp_path: Path, picture: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, image: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = [make_sample(number, image_path=str(picture)) for number in range(5)]
+    samples = [make_sample(number, image_path=str(image)) for number in range(5)]
     path = write_samples(tmp_path / "samples.parquet", samples)
     teacher = {"provider": "local", "model": str(folder), "max_tokens": 8, "max_tries": 1, "batch_size": 4}
     settings = RationalesSettings.model_validate({"name": "t", "teacher": teacher})
@@ -44,8 +44,8 @@ def test_a_local_model_answers_in_batches_and_is_not_asked_again(
     assert read_table(tmp_path / "r.parquet", RATIONALES).to_pylist() == rows
 
 
-def test_a_folder_without_a_model_is_named(tmp_path: Path, picture: Path) -> None:
-    path = write_samples(tmp_path / "samples.parquet", [make_sample(image_path=str(picture))])
+def test_a_folder_without_a_model_is_named(tmp_path: Path, image: Path) -> None:
+    path = write_samples(tmp_path / "samples.parquet", [make_sample(image_path=str(image))])
     teacher = {"provider": "local", "model": str(tmp_path / "none")}
     settings = RationalesSettings.model_validate({"name": "t", "teacher": teacher})
     with pytest.raises(GmnerError, match=r"none: no tokenizer\.json; expected a backbone's folder"):

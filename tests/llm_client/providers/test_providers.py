@@ -26,9 +26,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 class Stage:
     """The stage over some samples, against one server."""
 
-    def __init__(self, tmp_path: Path, picture: Path, count: int) -> None:
+    def __init__(self, tmp_path: Path, image: Path, count: int) -> None:
         self.folder, self.count = tmp_path, count
-        samples = [make_sample(number, image_path=str(picture)) for number in range(count)]
+        samples = [make_sample(number, image_path=str(image)) for number in range(count)]
         self.samples = write_samples(tmp_path / "samples.parquet", samples)
         self.report: dict[str, Any] = {}
 
@@ -49,13 +49,13 @@ class Stage:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("mode", ["sync", "batch"])
-def test_round_trip_and_nothing_is_asked_twice(tmp_path: Path, picture: Path, provider: str, mode: str) -> None:
-    stage = Stage(tmp_path, picture, 12)
+def test_round_trip_and_nothing_is_asked_twice(tmp_path: Path, image: Path, provider: str, mode: str) -> None:
+    stage = Stage(tmp_path, image, 12)
     with FaultServer(key="sk-test-key") as server:
         rows = stage.run(server, provider, mode=mode)
         assert [row["sample_id"] for row in rows] == [f"train/{number}" for number in range(12)]
         assert all(row["accepted"] for row in rows)
-        assert rows[0]["text"] == ("The picture shows a scene. Mara Quist: visible. Port Zelka: absent. Tavin: absent.")
+        assert rows[0]["text"] == ("The image shows a scene. Mara Quist: visible. Port Zelka: absent. Tavin: absent.")
         assert len(server.ledger.seen) == 12 and server.ledger.batches_created == (mode == "batch")
         assert stage.report["cost_usd"] == pytest.approx(server.ledger.dollars(), rel=1e-6)
         assert rows[0]["tokens_in"] == server.ledger.seen[0].tokens and rows[0]["tokens_out"] == 30
@@ -66,8 +66,8 @@ def test_round_trip_and_nothing_is_asked_twice(tmp_path: Path, picture: Path, pr
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("change", ["temperature", "model", "endpoint", "image"])
-def test_what_decides_an_answer_asks_again(tmp_path: Path, picture: Path, provider: str, change: str) -> None:
-    stage = Stage(tmp_path, picture, 2)
+def test_what_decides_an_answer_asks_again(tmp_path: Path, image: Path, provider: str, change: str) -> None:
+    stage = Stage(tmp_path, image, 2)
     others: dict[str, Any] = {"temperature": 0.5, "model": "bigger", "endpoint": "other", "image": {"max_side": 28}}
     with FaultServer() as server:
         stage.run(server, provider)
@@ -75,13 +75,13 @@ def test_what_decides_an_answer_asks_again(tmp_path: Path, picture: Path, provid
         assert len(server.ledger.seen) == 4
 
 
-def test_only_what_is_really_new_is_asked(tmp_path: Path, picture: Path) -> None:
-    stage = Stage(tmp_path, picture, 4)
+def test_only_what_is_really_new_is_asked(tmp_path: Path, image: Path) -> None:
+    stage = Stage(tmp_path, image, 4)
     with FaultServer() as server:
         stage.run(server, "openai")
         # Other splits and names, other order, two samples more, one tweet twice: two questions.
         renamed = [
-            dataclasses.replace(make_sample(number, image_path=str(picture)), sample_id=f"train/new-{number}")
+            dataclasses.replace(make_sample(number, image_path=str(image)), sample_id=f"train/new-{number}")
             for number in (5, 3, 1, 0, 2, 4)
         ]
         again = dataclasses.replace(renamed[0], sample_id="train/twice")
@@ -96,19 +96,19 @@ def test_only_what_is_really_new_is_asked(tmp_path: Path, picture: Path) -> None
         assert len(server.ledger.seen) == 6
 
 
-def test_a_changed_picture_asks_again(tmp_path: Path, picture: Path) -> None:
-    stage = Stage(tmp_path, picture, 2)
+def test_a_changed_image_asks_again(tmp_path: Path, image: Path) -> None:
+    stage = Stage(tmp_path, image, 2)
     with FaultServer() as server:
         stage.run(server, "openai")
-        picture.write_bytes(picture.read_bytes() + b"\0")
+        image.write_bytes(image.read_bytes() + b"\0")
         stage.run(server, "openai")
         assert len(server.ledger.seen) == 4
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("mode", ["sync", "batch"])
-def test_a_wrong_key_stops_at_once_with_one_line(tmp_path: Path, picture: Path, provider: str, mode: str) -> None:
-    stage = Stage(tmp_path, picture, 30)
+def test_a_wrong_key_stops_at_once_with_one_line(tmp_path: Path, image: Path, provider: str, mode: str) -> None:
+    stage = Stage(tmp_path, image, 30)
     variable = f"{provider.upper()}_API_KEY"
     with FaultServer(key="the right one") as server:
         with pytest.raises(GmnerError, match=rf"refuses the key in {variable} \(401\)") as caught:
@@ -118,16 +118,16 @@ def test_a_wrong_key_stops_at_once_with_one_line(tmp_path: Path, picture: Path, 
     assert not (tmp_path / "r.parquet").exists()
 
 
-def test_a_missing_key_is_named(tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_named(tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     with FaultServer() as server, pytest.raises(GmnerError, match="the environment has no ANTHROPIC_API_KEY"):
-        Stage(tmp_path, picture, 1).run(server, "anthropic")
+        Stage(tmp_path, image, 1).run(server, "anthropic")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("mode", ["sync", "batch"])
-def test_the_budget_is_never_exceeded(tmp_path: Path, picture: Path, provider: str, mode: str) -> None:
-    stage = Stage(tmp_path, picture, 40)
+def test_the_budget_is_never_exceeded(tmp_path: Path, image: Path, provider: str, mode: str) -> None:
+    stage = Stage(tmp_path, image, 40)
     budget = {"usd": 0.06 if mode == "sync" else 0.02}
     with FaultServer({"reset": 0.2}) as server:
         for _ in range(3):
@@ -142,8 +142,8 @@ def test_the_budget_is_never_exceeded(tmp_path: Path, picture: Path, provider: s
 
 
 @pytest.mark.parametrize("budget", [{"requests": 7}, {"tokens": 9_000}])
-def test_budgets_of_requests_and_tokens(tmp_path: Path, picture: Path, budget: dict[str, int]) -> None:
-    stage = Stage(tmp_path, picture, 40)
+def test_budgets_of_requests_and_tokens(tmp_path: Path, image: Path, budget: dict[str, int]) -> None:
+    stage = Stage(tmp_path, image, 40)
     with FaultServer() as server:
         with pytest.raises(GmnerError, match="the budget is spent"):
             stage.run(server, "openai", budget=budget)
@@ -152,8 +152,8 @@ def test_budgets_of_requests_and_tokens(tmp_path: Path, picture: Path, budget: d
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_refused_and_empty_answers_are_asked_again_then_kept(tmp_path: Path, picture: Path, provider: str) -> None:
-    stage = Stage(tmp_path, picture, 3)
+def test_refused_and_empty_answers_are_asked_again_then_kept(tmp_path: Path, image: Path, provider: str) -> None:
+    stage = Stage(tmp_path, image, 3)
     with FaultServer({"empty": 1.0}) as server:
         rows = stage.run(server, provider, max_tries=2)
         assert [(row["accepted"], row["reason"], row["tries"]) for row in rows] == [(False, "empty: no text", 2)] * 3
@@ -164,8 +164,8 @@ def test_refused_and_empty_answers_are_asked_again_then_kept(tmp_path: Path, pic
         assert len(server.ledger.seen) == 12 and stage.report["refused_by_reason"] == {"refused": 3}
 
 
-def test_dry_run_says_what_it_would_cost_and_asks_nobody(tmp_path: Path, picture: Path) -> None:
-    stage = Stage(tmp_path, picture, 3)
+def test_dry_run_says_what_it_would_cost_and_asks_nobody(tmp_path: Path, image: Path) -> None:
+    stage = Stage(tmp_path, image, 3)
     with FaultServer() as server:
         lines = plan_rationales(stage.settings(server, "openai"), stage.samples, tmp_path / "store")
         assert lines[0] == "3 samples, 0 of them answered in the store"
@@ -177,8 +177,8 @@ def test_dry_run_says_what_it_would_cost_and_asks_nobody(tmp_path: Path, picture
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_blind_answers_are_checked(tmp_path: Path, picture: Path, provider: str) -> None:
-    stage = Stage(tmp_path, picture, 2)
+def test_blind_answers_are_checked(tmp_path: Path, image: Path, provider: str) -> None:
+    stage = Stage(tmp_path, image, 2)
     with FaultServer() as server:
         rows = stage.run(server, provider, prompt="blind", max_tries=1)
         assert {row["reason"] for row in rows} == {"unreadable: expected 'Answer: [...]' and 'Reasoning: ...'"}
@@ -188,8 +188,8 @@ def test_blind_answers_are_checked(tmp_path: Path, picture: Path, provider: str)
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("fault", [{"lose_created": True}, {"create_500": 2}, {"poll_500": 3}, {"duplicates": True},
                                    {"expire": 5}, {"cut_results": True}])  # fmt: skip
-def test_batch_faults(tmp_path: Path, picture: Path, provider: str, fault: dict[str, Any]) -> None:
-    stage = Stage(tmp_path, picture, 10)
+def test_batch_faults(tmp_path: Path, image: Path, provider: str, fault: dict[str, Any]) -> None:
+    stage = Stage(tmp_path, image, 10)
     with FaultServer(batch_faults=dict(fault)) as server:
         rows = stage.run(server, provider, mode="batch")
         assert len(rows) == 10 and all(row["accepted"] for row in rows)
@@ -199,11 +199,11 @@ def test_batch_faults(tmp_path: Path, picture: Path, provider: str, fault: dict[
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_line_separators_in_an_answer_do_not_cut_a_batch_s_results(
-    tmp_path: Path, picture: Path, provider: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, image: Path, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     separators = "\u2028\u2029\u0085\x0b\x0c\x1c"
     monkeypatch.setattr("fault_server.answer_to", lambda question, body: f"A{separators}scene. {question[-4:]}")
-    stage = Stage(tmp_path, picture, 3)
+    stage = Stage(tmp_path, image, 3)
     with FaultServer() as server:
         rows = stage.run(server, provider, mode="batch", max_tries=1)
         assert len(rows) == 3 == len(server.ledger.seen)
@@ -211,8 +211,8 @@ def test_line_separators_in_an_answer_do_not_cut_a_batch_s_results(
         assert len(kept) == 3 and all(text.startswith(f"A{separators}scene") for text in kept)
 
 
-def test_raw_answers_are_kept(tmp_path: Path, picture: Path) -> None:
-    stage = Stage(tmp_path, picture, 2)
+def test_raw_answers_are_kept(tmp_path: Path, image: Path) -> None:
+    stage = Stage(tmp_path, image, 2)
     with FaultServer() as server:
         stage.run(server, "openai")
         kept = {stored.answer.raw["id"] for stored in AnswerStore(store_folder(tmp_path / "store", "openai", "big"))}

@@ -31,8 +31,8 @@ def report(tmp_path_factory: pytest.TempPathFactory, browser: "Browser") -> Path
         data["datasets"][0]["report"]["problems"] = [
             {"count": 1, "meaning": "an example", "by_split": {}, "examples": ["<b onclick=window.pwned=7>"]}
         ]
-        pictures = list(data_uris([(f"pictures/{i}.jpg", (320, 240)) for i in range(12)], 320, 55))
-        page, _ = build_page("report </title><script>window.pwned=8</script>", data, pictures)
+        images = list(data_uris([(f"images/{i}.jpg", (320, 240)) for i in range(12)], 320, 55))
+        page, _ = build_page("report </title><script>window.pwned=8</script>", data, images)
     (root / "report.html").write_bytes(page.encode("utf-8"))
     return root / "report.html"
 

@@ -65,11 +65,11 @@ def test_the_command_writes_the_same_bytes_twice_and_says_how_large_they_are(
             assert main(["report", "--settings", settings_text(made), "--out", name]) == 0
     assert Path("one.html").read_bytes() == Path("two.html").read_bytes()
     assert "12 tweets, 3 runs" in caplog.text and " MB (" in caplog.text
-    assert " MB pictures, " in Path("one.html").read_text()
+    assert " MB images, " in Path("one.html").read_text()
 
 
-def test_fewer_tweets_and_no_pictures_where_asked(made: ReportStage) -> None:
-    few = made.model_copy(update={"report": ReportSettings(tweets=3, pictures=False)})
+def test_fewer_tweets_and_no_images_where_asked(made: ReportStage) -> None:
+    few = made.model_copy(update={"report": ReportSettings(tweets=3, images=False)})
     assert main(["report", "--settings", settings_text(few), "--out", "few.html"]) == 0
     page = Path("few.html").read_text()
     assert "image/webp" not in page and len(gathered(few)["datasets"][0]["tweets"]) == 3
@@ -84,10 +84,10 @@ def test_a_missing_file_is_named_with_what_makes_it(made: ReportStage, capsys: p
     assert "table1.md" in capsys.readouterr().err and not Path("page.html").exists()
 
 
-def test_a_picture_that_is_gone_is_left_out_with_a_warning(made: ReportStage, caplog: pytest.LogCaptureFixture) -> None:
-    Path("pictures/3.jpg").unlink()
+def test_an_image_that_is_gone_is_left_out_with_a_warning(made: ReportStage, caplog: pytest.LogCaptureFixture) -> None:
+    Path("images/3.jpg").unlink()
     assert main(["report", "--settings", settings_text(made), "--out", "page.html"]) == 0
-    assert "3.jpg: the picture is missing" in caplog.text
+    assert "3.jpg: the image is missing" in caplog.text
 
 
 def test_collapsing_conventions_still_judge_every_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +100,13 @@ def test_collapsing_conventions_still_judge_every_record(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_small_pictures_stand_as_the_large_ones_do(tmp_path: Path, orientation: int, form: str) -> None:
-    picture = Image.new("RGB", (800, 600), "navy")
-    picture.paste("orange", (0, 0, 400, 300))
+def test_small_images_stand_as_the_large_ones_do(tmp_path: Path, orientation: int, form: str) -> None:
+    image = Image.new("RGB", (800, 600), "navy")
+    image.paste("orange", (0, 0, 400, 300))
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"a.{form.lower()}"
-    picture.save(path, form, exif=exif)
+    image.save(path, form, exif=exif)
     for size_wh in {(800, 600), open_image(path).size}:
         large = open_image(path, size_wh)
         small = Image.open(io.BytesIO(thumbnail(str(path), size_wh, 160, 80)))
@@ -118,8 +118,8 @@ def test_small_pictures_stand_as_the_large_ones_do(tmp_path: Path, orientation: 
 
 
 def test_data_uris_keep_their_order(made: ReportStage) -> None:
-    uris = list(data_uris([(f"pictures/{i}.jpg", (320, 240)) for i in range(6)], 64, 50))
-    again = [thumbnail(f"pictures/{i}.jpg", (320, 240), 64, 50) for i in range(6)]
+    uris = list(data_uris([(f"images/{i}.jpg", (320, 240)) for i in range(6)], 64, 50))
+    again = [thumbnail(f"images/{i}.jpg", (320, 240), 64, 50) for i in range(6)]
     assert [base64.b64decode(uri.split(",")[1]) for uri in uris] == again
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from gmner.core.records import Box, Entity, Sample
-from gmner.demo.data.scenes import PICTURE_SIDE, draw_scene_plan, paint
+from gmner.demo.data.scenes import IMAGE_SIDE, draw_scene_plan, paint
 from gmner.demo.data.tweets import Tweet, write_tweet
 from gmner.runtime.system_errors import at
 
@@ -26,7 +26,7 @@ _STREAM = 7
 
 
 def draw_sample(dataset: str, split: str, number: int, fine: bool, seed: int) -> tuple[Sample, Image.Image]:
-    """Return sample `number` of a split with its picture; `image_path` is its bare file name."""
+    """Return sample `number` of a split with its image; `image_path` is its bare file name."""
     generator = np.random.default_rng([_STREAM, seed, int(fine), SPLITS.index(split), number])
     scene = draw_scene_plan(generator)
     tweet = write_tweet(generator, scene, split, titles=1.0 if fine else 0.7)
@@ -37,7 +37,7 @@ def draw_sample(dataset: str, split: str, number: int, fine: bool, seed: int) ->
         split=split,
         image_id=image_id,
         image_path=f"{image_id}.jpg",
-        size_wh=(PICTURE_SIDE, PICTURE_SIDE),
+        size_wh=(IMAGE_SIDE, IMAGE_SIDE),
         tokens=tweet.tokens,
         text=tweet.text,
         entities=tuple(_entities(generator, tweet, fine, noisy=split == "train")),
@@ -64,27 +64,27 @@ def _entities(generator: np.random.Generator, tweet: Tweet, fine: bool, noisy: b
 def _annotated(generator: np.random.Generator, box: Box) -> Box:
     width, height = box[2] - box[0], box[3] - box[1]
     noise = generator.normal(0.0, BOX_NOISE, 4) * np.array([width, height, width, height])
-    x1, y1, x2, y2 = np.clip(np.round(np.array(box) + noise), 0, PICTURE_SIDE).tolist()
+    x1, y1, x2, y2 = np.clip(np.round(np.array(box) + noise), 0, IMAGE_SIDE).tolist()
     return x1, y1, x2, y2
 
 
 def draw_dataset(dataset: str, counts: dict[str, int], fine: bool, seed: int) -> Iterator[tuple[Sample, Image.Image]]:
-    """Yield the samples of every split in `counts` with their pictures, in order."""
+    """Yield the samples of every split in `counts` with their images, in order."""
     for split in SPLITS:
         for number in range(counts.get(split, 0)):
             yield draw_sample(dataset, split, number, fine, seed)
 
 
 def write_demo(images_dir: Path, dataset: str, counts: dict[str, int], fine: bool, seed: int) -> list[Sample]:
-    """Draw a demo data set; pictures go to `images_dir` as JPEG, and the samples are returned with their paths.
+    """Draw a demo data set; images go to `images_dir` as JPEG, and the samples are returned with their paths.
 
-    The pictures are not flushed one by one: the table of samples, written after them, says that all are there.
+    The images are not flushed one by one: the table of samples, written after them, says that all are there.
     """
     images_dir.mkdir(parents=True, exist_ok=True)
     samples = []
-    for sample, picture in draw_dataset(dataset, counts, fine, seed):
+    for sample, image in draw_dataset(dataset, counts, fine, seed):
         path = images_dir / sample.image_path
         with at(path):
-            picture.save(path, format="JPEG", quality=_JPEG_QUALITY)
+            image.save(path, format="JPEG", quality=_JPEG_QUALITY)
         samples.append(replace(sample, image_path=path.as_posix()))
     return samples

@@ -1,6 +1,6 @@
-"""Drawn pictures: a few coloured objects on a background that fades from corner to corner.
+"""Drawn images: a few coloured objects on a background that fades from corner to corner.
 
-The background's colour tells where in the picture a patch lies. A vision tower with relative positions alone
+The background's colour tells where in the image a patch lies. A vision tower with relative positions alone
 (as Qwen2.5-VL's) can learn to name coordinates from it within minutes instead of days.
 """
 
@@ -21,8 +21,8 @@ COLOURS = {
     "white": (250, 250, 250),
     "black": (20, 20, 20),
 }
-PICTURE_SIDE = 280
-"""Width and height of a drawn picture, in pixels."""
+IMAGE_SIDE = 280
+"""Width and height of a drawn image, in pixels."""
 
 _MARGIN = 6
 _HEIGHTS = (70, 130)
@@ -33,7 +33,7 @@ _TRIES = 60
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One drawn object; `box` is its xyxy extent in pixels of the picture."""
+    """One drawn object; `box` is its xyxy extent in pixels of the image."""
 
     shape: str
     colour: str
@@ -47,7 +47,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture's things from left to right, and what each is called (`red person`, `left red person`)."""
+    """An image's things from left to right, and what each is called (`red person`, `left red person`)."""
 
     things: tuple[Thing, ...]
 
@@ -97,8 +97,8 @@ def _free_box(generator: np.random.Generator, shape: str, taken: list[Box]) -> B
     for _ in range(_TRIES):
         height = generator.integers(_HEIGHTS[0], _HEIGHTS[1] + 1)
         width = round(height * generator.uniform(*_ASPECTS[shape]))
-        x = int(generator.integers(_MARGIN, PICTURE_SIDE - _MARGIN - width + 1))
-        y = int(generator.integers(_MARGIN, PICTURE_SIDE - _MARGIN - height + 1))
+        x = int(generator.integers(_MARGIN, IMAGE_SIDE - _MARGIN - width + 1))
+        y = int(generator.integers(_MARGIN, IMAGE_SIDE - _MARGIN - height + 1))
         box = (float(x), float(y), float(x + width), float(y + height))
         if all(_apart(box, other) for other in taken):
             return box
@@ -110,24 +110,24 @@ def _apart(a: Box, b: Box) -> bool:
 
 
 def _background() -> np.ndarray:
-    ramp = np.linspace(0.0, 1.0, PICTURE_SIDE)
-    picture = np.empty((PICTURE_SIDE, PICTURE_SIDE, 3))
-    picture[..., 0] = 70 + 120 * ramp[None, :]
-    picture[..., 1] = 70 + 120 * ramp[:, None]
-    picture[..., 2] = 190 - 60 * ramp[None, :] - 60 * ramp[:, None]
-    return picture.round().astype(np.uint8)
+    ramp = np.linspace(0.0, 1.0, IMAGE_SIDE)
+    image = np.empty((IMAGE_SIDE, IMAGE_SIDE, 3))
+    image[..., 0] = 70 + 120 * ramp[None, :]
+    image[..., 1] = 70 + 120 * ramp[:, None]
+    image[..., 2] = 190 - 60 * ramp[None, :] - 60 * ramp[:, None]
+    return image.round().astype(np.uint8)
 
 
 _BACKGROUND = _background()
 
 
 def paint(scene: Scene) -> Image.Image:
-    """Return the scene as an RGB picture of PICTURE_SIDE x PICTURE_SIDE pixels."""
-    picture = Image.fromarray(_BACKGROUND)
-    pen = ImageDraw.Draw(picture)
+    """Return the scene as an RGB image of IMAGE_SIDE x IMAGE_SIDE pixels."""
+    image = Image.fromarray(_BACKGROUND)
+    pen = ImageDraw.Draw(image)
     for thing in scene.things:
         _PAINTERS[thing.shape](pen, thing.box, COLOURS[thing.colour])
-    return picture
+    return image
 
 
 def _edge(colour: tuple[int, int, int]) -> tuple[int, int, int]:

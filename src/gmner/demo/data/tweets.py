@@ -20,7 +20,7 @@ TITLES = {
               "game": "game", "app": "game", "festival": "festival", "fair": "festival"},
 }  # fmt: skip
 
-# How the tweet says which thing of the picture is meant; the colour stands in every one.
+# How the tweet says which thing of the image is meant; the colour stands in every one.
 _CLUES = {
     "PER": ("in {look}", "wearing {look}", "dressed in {look}"),
     "ORG": ("in {look}", "flying {look}", "with {look} colours"),

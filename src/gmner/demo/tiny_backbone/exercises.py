@@ -1,7 +1,7 @@
 """What the tiny backbone is taught: to see, to copy, to compare and to follow an instruction.
 
 The tasks are generic: none has the prompt or the output grammar of grounded entity recognition, and their names
-and pictures occur in no demo data (names of the part `backbone`, scenes of generators of their own).
+and images occur in no demo data (names of the part `backbone`, scenes of generators of their own).
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ WORD_OF_TYPE = {"PER": "person", "ORG": "group", "LOC": "place", "OTHER": "thing
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """A question about a picture and what a perfect model answers."""
+    """A question about an image and what a perfect model answers."""
 
     task: str
     question: str
@@ -44,7 +44,7 @@ def _model_box(thing: Thing, scale: float) -> str:
 
 
 def _seen(scene: Scene) -> str:
-    """Say what the picture holds, each thing followed by the word that decides about a name that looks so.
+    """Say what the image holds, each thing followed by the word that decides about a name that looks so.
 
     The decision is then a matter of copying what followed the same words before, which small models learn early;
     judging whether a list holds a word is something they learn late.
@@ -53,7 +53,7 @@ def _seen(scene: Scene) -> str:
 
 
 def _things(scene: Scene, tweet: Tweet) -> list[Thing | None]:
-    """Return for every name of the tweet the thing it stands for, None where it is not in the picture."""
+    """Return for every name of the tweet the thing it stands for, None where it is not in the image."""
     where = {thing.box: thing for thing in scene.things}
     return [where[named.boxes[0]] if named.boxes else None for named in tweet.named]
 
@@ -63,7 +63,7 @@ def _seen_of(things: list[Thing | None]) -> tuple[Thing, ...]:
 
 
 class Tutor:
-    """Draws exercises about a scene; `scale` takes a picture's pixels to the model's frame."""
+    """Draws exercises about a scene; `scale` takes an image's pixels to the model's frame."""
 
     def __init__(self, generator: np.random.Generator, scale: float) -> None:
         self.generator = generator
@@ -96,7 +96,7 @@ class Tutor:
         return write_tweet(self.generator, scene, "backbone", titles=1.0 if fine else 0.7)
 
     def list_things(self, scene: Scene) -> Exercise:
-        """List every thing of the picture with its box."""
+        """List every thing of the image with its box."""
         parts = [
             f"{name} {_model_box(thing, self.scale)}"
             for name, thing in zip(scene.descriptions, scene.things, strict=True)
@@ -104,7 +104,7 @@ class Tutor:
         return Exercise("list", "List all objects with boxes.", "; ".join(parts), boxed=scene.things)
 
     def hold(self, scene: Scene) -> Exercise:
-        """Say what the picture holds."""
+        """Say what the image holds."""
         return Exercise("hold", self._pick("What is in the picture?", "Describe the image."), f"{scene.caption}.")
 
     def _described(self, scene: Scene, present: float) -> tuple[str, Thing | None]:
@@ -186,7 +186,7 @@ class Tutor:
         return f"{_seen(scene)} {' '.join(self._lines(tweet, fine)) if tweet.named else 'No name.'}"
 
     def find(self, scene: Scene) -> Exercise:
-        """Give the box of a name whose look is told: from the name to the look, from the look to the picture."""
+        """Give the box of a name whose look is told: from the name to the look, from the look to the image."""
         tweet = self._tweet(scene)
         while not tweet.named:
             tweet = self._tweet(scene)
@@ -199,7 +199,7 @@ class Tutor:
         return Exercise("find", question, _model_box(thing, self.scale), boxed=(thing,))
 
     def link(self, scene: Scene) -> Exercise:
-        """Say what the picture holds, then of every name how it looks and whether it is there."""
+        """Say what the image holds, then of every name how it looks and whether it is there."""
         fine = self.generator.random() < 0.3
         tweet = self._tweet(scene, fine)
         said = (*scene.things, *_seen_of(_things(scene, tweet)))

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from gmner.demo.tiny_backbone.exercises import Exercise, Tutor
 from gmner.demo.tiny_backbone.model import build_config, build_tiny, save_backbone, train_tokenizer
 from gmner.demo.tiny_backbone.scenes_and_heads import CELLS, SCALE, Eyes, Gallery, describe
-from gmner.models.qwen_vl.attention import batch_equal_pictures
+from gmner.models.qwen_vl.attention import batch_equal_images
 from gmner.storage.files import atomic_path, sha256_of_file, write_json
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class PretrainSettings:
 
 
 class Pretrainer:
-    """Holds the model, the pictures and the optimiser; each phase is one method."""
+    """Holds the model, the images and the optimiser; each phase is one method."""
 
     def __init__(self, settings: PretrainSettings, work_dir: Path) -> None:
         self.settings = settings
@@ -81,7 +81,7 @@ class Pretrainer:
         examples = [texts.draw(scene, _LAST) for scene in self.gallery.scenes[:4000]]
         self.tokenizer = train_tokenizer(f"{one.question}\n{one.reply}" for one in examples)
         self.model = build_tiny(build_config(self.tokenizer, **settings.model), settings.seed)
-        batch_equal_pictures(self.model, fused=False)
+        batch_equal_images(self.model, fused=False)
         self.model.set_attn_implementation({"text_config": "eager", "vision_config": "sdpa"})
         self.history: list[dict[str, Any]] = []
         with torch.random.fork_rng(devices=[]):
@@ -161,7 +161,7 @@ class Pretrainer:
 
     @torch.no_grad()
     def _look(self, visual: nn.Module) -> None:
-        """Keep what the vision tower, which no longer changes, says of every picture: (pictures, 25, width)."""
+        """Keep what the vision tower, which no longer changes, says of every image: (images, 25, width)."""
         parts = []
         for chunk in np.array_split(np.arange(len(self.gallery.scenes)), max(1, len(self.gallery.scenes) // 100)):
             pixels, grid = self.gallery.patches(chunk)
@@ -169,7 +169,7 @@ class Pretrainer:
                 parts.append(visual(pixels, grid_thw=grid).pooler_output.float())
         self.seen = torch.cat(parts).view(len(self.gallery.scenes), CELLS * CELLS, -1)
 
-    def _loss(self, pictures: np.ndarray, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loss(self, images: np.ndarray, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the language loss of a batch, as of the model's own forward, and the pointer's loss.
 
         The vision tower's features are the kept ones.
@@ -177,7 +177,7 @@ class Pretrainer:
         model, ids = self.model, batch["input_ids"]
         embeds = model.get_input_embeddings()(ids)
         where = batch["mm_token_type_ids"].bool()
-        features = self.seen[torch.from_numpy(pictures)].reshape(-1, embeds.shape[-1])
+        features = self.seen[torch.from_numpy(images)].reshape(-1, embeds.shape[-1])
         embeds = embeds.masked_scatter(where.unsqueeze(-1), features.to(embeds.dtype))
         grid = torch.tensor([[1, 2 * CELLS, 2 * CELLS]]).expand(len(ids), 3)
         positions, _ = model.model.get_rope_index(

@@ -1,4 +1,4 @@
-"""The pictures that the tiny backbone learns from, and the heads that tell it what it looks at."""
+"""The images that the tiny backbone learns from, and the heads that tell it what it looks at."""
 
 import numpy as np
 import torch
@@ -6,13 +6,13 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from gmner.demo.data.scenes import COLOURS, PICTURE_SIDE, SHAPES, Scene, Thing, draw_scene_plan, paint
+from gmner.demo.data.scenes import COLOURS, IMAGE_SIDE, SHAPES, Scene, Thing, draw_scene_plan, paint
 
 MODEL_SIDE = 140
-"""Width and height of a drawn picture in the model's frame, in pixels."""
+"""Width and height of a drawn image in the model's frame, in pixels."""
 CELL = 28
 CELLS = MODEL_SIDE // CELL
-SCALE = MODEL_SIDE / PICTURE_SIDE
+SCALE = MODEL_SIDE / IMAGE_SIDE
 _BIN = 4
 _BINS = MODEL_SIDE // _BIN + 1
 
@@ -34,7 +34,7 @@ class Gallery:
         self._shift = torch.from_numpy(-mean / deviation).view(1, 3, 1, 1)
 
     def patches(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (pictures * 100, 1176) patches in Qwen2-VL's order, and the grids (pictures, 3)."""
+        """Return (images * 100, 1176) patches in Qwen2-VL's order, and the grids (images, 3)."""
         images = torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2).float() * self._scale + self._shift
         count = len(indices)
         blocks = images.reshape(count, 3, CELLS, 2, 14, CELLS, 2, 14).permute(0, 2, 5, 3, 6, 1, 4, 7)

@@ -13,14 +13,14 @@ from gmner.errors import DataError, MissingInputError
 from gmner.storage.tables import iterate_samples
 
 NO_SIZE = (0, 0)
-"""The size of a picture about which nothing is known."""
+"""The size of an image about which nothing is known."""
 
 
 def read_gold(path: Path, xml_dir: Path | None = None, split: str = "test") -> list[Sample]:
     """Read gold tweets from a table of samples (`.parquet`, one split of it) or from a file of tagged tweets.
 
     A file of tagged tweets, one tag column or two of which the last is scored, has its boxes in `xml_dir`, by default
-    the folder `xml` beside the file's own. Sizes of pictures come from there, NO_SIZE where a tweet has no boxes.
+    the folder `xml` beside the file's own. Sizes of images come from there, NO_SIZE where a tweet has no boxes.
     """
     if path.suffix == ".parquet":
         samples = list(iterate_samples(path, split))

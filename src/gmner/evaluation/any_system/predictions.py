@@ -32,7 +32,7 @@ class Predictions:
     """One entry a gold tweet, in their order, boxes in pixels of the original images.
 
     `missing`: how many gold tweets have no prediction; they count as predicted empty. `form`: what the file held.
-    `sized`: the sizes of pictures that the file tells, by number of the gold tweet.
+    `sized`: the sizes of images that the file tells, by number of the gold tweet.
     """
 
     records: list[Records]

@@ -188,8 +188,8 @@ def _usage_of(usage: Mapping[str, Any]) -> Usage:
 
 def _parts_of(message: Message, caching: bool) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
-    for picture in message.pictures:
-        source = {"type": "base64", "media_type": picture.media_type, "data": picture.encode_base64()}
+    for image in message.images:
+        source = {"type": "base64", "media_type": image.media_type, "data": image.encode_base64()}
         parts.append({"type": "image", "source": source})
     parts.append({"type": "text", "text": message.text})
     if caching and message.cached:

@@ -73,13 +73,13 @@ class LocalProvider:
             )
             for messages in conversations
         ]
-        pictures = [
-            [open_image(picture.path, picture.size_wh) for message in messages for picture in message.pictures]
+        images = [
+            [open_image(image.path, image.size_wh) for message in messages for image in message.images]
             for messages in conversations
         ]
         inputs: dict[str, Any] = self._processor(
             text=texts,
-            images=pictures if any(pictures) else None,
+            images=images if any(images) else None,
             padding=True,
             return_tensors="pt",
             text_kwargs={"return_mm_token_type_ids": True},
@@ -106,7 +106,7 @@ class LocalProvider:
         return Answer(text.strip(), reason, Usage(int(prompt_tokens), len(kept)), raw={"tokens": len(kept)})
 
     def _turn_of(self, message: Message) -> dict[str, Any]:
-        # A tweet that spells a control token must neither end the turn nor claim a picture.
+        # A tweet that spells a control token must neither end the turn nor claim an image.
         text = self._plain.neutralise(message.text, _INSTRUCTED)
-        pictures = [{"type": "image"} for _ in message.pictures]
-        return {"role": message.role, "content": [*pictures, {"type": "text", "text": text}]}
+        images = [{"type": "image"} for _ in message.images]
+        return {"role": message.role, "content": [*images, {"type": "text", "text": text}]}

@@ -173,10 +173,10 @@ def _usage_of(usage: Mapping[str, Any]) -> Usage:
 
 
 def _message_of(message: Message, detail: str | None) -> dict[str, Any]:
-    if not message.pictures:
+    if not message.images:
         return {"role": message.role, "content": message.text}
     parts: list[dict[str, Any]] = []
-    for picture in message.pictures:
-        url = {"url": f"data:{picture.media_type};base64,{picture.encode_base64()}"}
+    for image in message.images:
+        url = {"url": f"data:{image.media_type};base64,{image.encode_base64()}"}
         parts.append({"type": "image_url", "image_url": url if detail is None else {**url, "detail": detail}})
     return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}

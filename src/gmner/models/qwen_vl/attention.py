@@ -1,4 +1,4 @@
-"""Attention of Qwen2.5-VL's vision tower over all pictures of a batch at once."""
+"""Attention of Qwen2.5-VL's vision tower over all images of a batch at once."""
 
 import types
 from typing import Any
@@ -8,11 +8,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
 
-def batch_equal_pictures(model: Any, fused: bool = True) -> None:
-    """Let the vision tower attend over pictures of one size in one call instead of one call a picture.
+def batch_equal_images(model: Any, fused: bool = True) -> None:
+    """Let the vision tower attend over images of one size in one call instead of one call an image.
 
-    Without FlashAttention, transformers splits the patches of a batch and attends picture by picture, layer by
-    layer; on small pictures the calls cost more than the arithmetic. Where all chunks are equally long the
+    Without FlashAttention, transformers splits the patches of a batch and attends image by image, layer by
+    layer; on small images the calls cost more than the arithmetic. Where all chunks are equally long the
     result is the same up to rounding; any other batch takes the original path. `fused=False` multiplies the
     matrices one after the other: on CPUs the backward pass of the fused kernel is the slower one for short rows.
     """

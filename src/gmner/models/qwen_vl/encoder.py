@@ -53,12 +53,12 @@ class Encoder:
         self.patch_size, self.merge_size = int(images.patch_size), int(images.merge_size)
 
     def grid_of(self, size_wh: tuple[int, int]) -> tuple[int, int, int]:
-        """Return the patch grid (time 1, height, width) of a picture, from its original size alone."""
+        """Return the patch grid (time 1, height, width) of an image, from its original size alone."""
         width, height = self.prompt.frame.model_size(size_wh)
         return 1, int(height) // self.patch_size, int(width) // self.patch_size
 
     def prompts(self, samples: Sequence[Sample]) -> list[np.ndarray]:
-        """Return each sample's prompt ids, int32, with one image token for each merged patch of its picture."""
+        """Return each sample's prompt ids, int32, with one image token for each merged patch of its image."""
         return [self._expand(ids, sample) for ids, sample in zip(self.chats(samples), samples, strict=True)]
 
     def chats(self, samples: Sequence[Sample]) -> list[list[int]]:
@@ -93,7 +93,7 @@ class Encoder:
             if chat.count(_PLACE) != 1:
                 raise DataError(
                     f"the backbone's chat template writes the text {chat.count(_PLACE)} times, expected once; "
-                    "use a backbone with a chat template for pictures and text"
+                    "use a backbone with a chat template for images and text"
                 )
             head, tail = chat.split(_PLACE)
             known = self.plain.pattern()
@@ -106,7 +106,7 @@ class Encoder:
         return self._around
 
     def pixels(self, sample: Sample) -> torch.Tensor:
-        """Return a picture's patches (height x width of the grid, values of a patch), float32, in the frame."""
+        """Return an image's patches (height x width of the grid, values of a patch), float32, in the frame."""
         try:
             image = open_image(sample.image_path, sample.size_wh)
         except GmnerError as error:
@@ -125,7 +125,7 @@ class Encoder:
         if len(where) != 1:
             raise DataError(
                 f"sample {sample.sample_id}: the prompt has {len(where)} image tokens, expected 1; "
-                "the backbone's chat template does not place the picture"
+                "the backbone's chat template does not place the image"
             )
         _, height, width = self.grid_of(sample.size_wh)
         count = height * width // self.merge_size**2

@@ -1,7 +1,7 @@
-"""A picture as the patches that a Qwen-VL model reads: what the image processor makes, bit for bit, in half the time.
+"""An image as the patches that a Qwen-VL model reads: what the image processor makes, bit for bit, in half the time.
 
-The processor turns a picture into an array and back, multiplies and divides every pixel in float64 and float32, and
-checks its arguments anew for each picture. A value of a pixel is one of 256, so here each is looked up in a table that
+The processor turns an image into an array and back, multiplies and divides every pixel in float64 and float32, and
+checks its arguments anew for each image. A value of a pixel is one of 256, so here each is looked up in a table that
 the processor itself has filled, after the pixels have been put in the order of the patches as bytes.
 """
 
@@ -27,7 +27,7 @@ class PatchReader:
             self._table = np.ascontiguousarray(table[:, 0], dtype=np.float32)
 
     def read(self, image: Image.Image) -> tuple[torch.Tensor, tuple[int, int, int]]:
-        """Return the patches (height x width, values of a patch; float32) of an RGB picture, and their grid."""
+        """Return the patches (height x width, values of a patch; float32) of an RGB image, and their grid."""
         if self._table is None:
             made = self.processor(images=[image], return_tensors="pt")
             time, height, width = (int(side) for side in made["image_grid_thw"][0])

@@ -1,7 +1,7 @@
 """Text of others as a model's tokens: what it spells is never taken for a token that steers the chat.
 
 A tweet may spell `<|im_end|>`, `<|image_pad|>` or `<think>`. A tokenizer finds such added tokens before it looks at
-anything else, so a tweet could end its own turn or claim a picture. Here a text is encoded by the same vocabulary and
+anything else, so a tweet could end its own turn or claim an image. Here a text is encoded by the same vocabulary and
 merges with no added token in it: the model reads the characters that stand there, and can copy them.
 """
 

@@ -1,7 +1,7 @@
-"""The processor of a Qwen2.5-VL model for pictures and text alone, without torchvision.
+"""The processor of a Qwen2.5-VL model for images and text alone, without torchvision.
 
 `transformers.Qwen2_5_VLProcessor` insists on a video processor and that one on torchvision, which has no build
-beside the CPU build of torch (transformers issues 43986 and 48558). Pictures need neither.
+beside the CPU build of torch (transformers issues 43986 and 48558). Images need neither.
 """
 
 import json
@@ -49,7 +49,7 @@ class ImageTextProcessor(Qwen2_5_VLProcessor):
 
 
 def image_processor_of(frame: "Frame", folder: Path | None = None) -> Qwen2VLImageProcessorPil:
-    """Return the image processor that resizes pictures into `frame`: its pixel limits and no others.
+    """Return the image processor that resizes images into `frame`: its pixel limits and no others.
 
     Patch size and colour normalisation are those of a backbone's `folder`, or Qwen2.5-VL's. Raises ConfigError
     where the frame's factor is not the side of one visual token of the backbone.
@@ -70,7 +70,7 @@ def image_processor_of(frame: "Frame", folder: Path | None = None) -> Qwen2VLIma
 
 
 def load_processor(folder: Path | str, frame: "Frame") -> ImageTextProcessor:
-    """Load the tokenizer and chat template of a backbone's folder; pictures are resized into `frame`.
+    """Load the tokenizer and chat template of a backbone's folder; images are resized into `frame`.
 
     The pixel limits that the folder's own image processor carries are never used: they differ between hub
     models and training, and boxes would land in another coordinate frame. Raises DataError where the folder

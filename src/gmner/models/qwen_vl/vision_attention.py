@@ -1,4 +1,4 @@
-"""The frozen vision tower: forward only; on a GPU without flash-attn, all windows of all pictures in one call."""
+"""The frozen vision tower: forward only; on a GPU without flash-attn, all windows of all images in one call."""
 
 import types
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def run_tower_forward_only(model: Any) -> None:
 def join_windows(model: Any, attend: Attend | None = None) -> bool:
     """Let the tower of a Qwen2.5-VL attend over windows of any lengths at once; say whether there was one to change.
 
-    Under SDPA, transformers attends window by window: some two thousand calls a picture of 1024 visual tokens. On
+    Under SDPA, transformers attends window by window: some two thousand calls an image of 1024 visual tokens. On
     a GPU PyTorch's own kernel for rows of many lengths does a layer in one call; elsewhere windows of equal length
     go together. The result is the same up to rounding.
     """

@@ -1,7 +1,7 @@
-"""Pictures as the language model sees them: features of the vision tower, kept where it is frozen.
+"""Images as the language model sees them: features of the vision tower, kept where it is frozen.
 
 LoRA adapts the language model alone, so the vision tower gives the same features in every epoch. Where they fit
-into memory they are computed once; elsewhere pictures are read and run through the tower in every batch.
+into memory they are computed once; elsewhere images are read and run through the tower in every batch.
 """
 
 import inspect
@@ -21,13 +21,13 @@ _CHUNK_PATCHES = 4096
 
 
 class FeatureBank:
-    """The vision tower's features of a fixed list of pictures, in the memory of the CPU."""
+    """The vision tower's features of a fixed list of images, in the memory of the CPU."""
 
     def __init__(self, features: dict[str, torch.Tensor]) -> None:
         self._features = features
 
     def of(self, sample: Sample) -> torch.Tensor:
-        """Return the features (merged patches, hidden size) of a sample's picture."""
+        """Return the features (merged patches, hidden size) of a sample's image."""
         return self._features[sample.sample_id]
 
 
@@ -40,9 +40,9 @@ def vision_model(model: Any) -> Any:
 def bank_features(
     model: Any, encoder: Encoder, samples: Sequence[Sample], budget_bytes: int = FEATURE_BUDGET_BYTES
 ) -> FeatureBank | None:
-    """Run every picture through the frozen vision tower once; None where the features would not fit the budget.
+    """Run every image through the frozen vision tower once; None where the features would not fit the budget.
 
-    Pictures go through in the order of `samples` and in groups that depend on their sizes alone, so that a
+    Images go through in the order of `samples` and in groups that depend on their sizes alone, so that a
     resumed run gets the same bytes as an uninterrupted one.
     """
     inner = vision_model(model)
@@ -53,7 +53,7 @@ def bank_features(
     hidden = int(inner.config.get_text_config().hidden_size)
     needed = tokens * hidden * inner.visual.dtype.itemsize
     if needed > budget_bytes:
-        log.info("picture features would take %.1f GiB: computed again in every batch", needed / 2**30)
+        log.info("image features would take %.1f GiB: computed again in every batch", needed / 2**30)
         return None
     found: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
@@ -67,7 +67,7 @@ def bank_features(
 def run_tower(
     inner: Any, encoder: Encoder, samples: Sequence[Sample], pixels: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    """Return the tower's features of each picture; `pixels` are their patches, one picture after the other."""
+    """Return the tower's features of each image; `pixels` are their patches, one image after the other."""
     grid = torch.tensor([encoder.grid_of(sample.size_wh) for sample in samples])
     device = inner.visual.device
     return inner.get_image_features(pixels.to(device), grid.to(device), return_dict=True).pooler_output

@@ -12,7 +12,7 @@ from gmner.errors import DataError, MissingInputError
 from gmner.evaluation.error_analysis import OUTCOMES
 from gmner.reporting.html.read_tables import as_number, markdown_page, table_rows
 from gmner.reporting.html.runs import place_of, read_report, run_json
-from gmner.reporting.html.thumbnails import SizedPicture
+from gmner.reporting.html.thumbnails import SizedImage
 from gmner.reporting.html.tweets import tweet_json, types_of
 from gmner.runtime.progress import Progress
 from gmner.storage.tables import read_samples
@@ -21,24 +21,24 @@ log = logging.getLogger(__name__)
 SPLIT = "test"
 
 
-class PictureBook:
-    """The pictures that the page needs, each once however many data sets share it."""
+class ImageBook:
+    """The images that the page needs, each once however many data sets share it."""
 
     def __init__(self) -> None:
-        self.pictures: list[SizedPicture] = []
-        self._known: dict[SizedPicture, int] = {}
+        self.images: list[SizedImage] = []
+        self._known: dict[SizedImage, int] = {}
 
     def number(self, sample: Sample) -> int:
-        """Return the number of a sample's picture."""
-        picture = (sample.image_path, sample.size_wh)
-        if picture not in self._known:
-            self._known[picture] = len(self.pictures)
-            self.pictures.append(picture)
-        return self._known[picture]
+        """Return the number of a sample's image."""
+        image = (sample.image_path, sample.size_wh)
+        if image not in self._known:
+            self._known[image] = len(self.images)
+            self.images.append(image)
+        return self._known[image]
 
 
-def gather(stage: ReportStage, results: Path, book: PictureBook) -> dict[str, Any]:
-    """Return the page's data; the pictures that it names by number are put into `book`.
+def gather(stage: ReportStage, results: Path, book: ImageBook) -> dict[str, Any]:
+    """Return the page's data; the images that it names by number are put into `book`.
 
     Raises MissingInputError and DataError naming the file that is missing or damaged.
     """
@@ -74,7 +74,7 @@ def gather(stage: ReportStage, results: Path, book: PictureBook) -> dict[str, An
 
 
 def _dataset(
-    results: Path, dataset: ReportDataset, test: Sequence[Sample], shown: int, book: PictureBook
+    results: Path, dataset: ReportDataset, test: Sequence[Sample], shown: int, book: ImageBook
 ) -> dict[str, Any]:
     report = read_report(results / "samples" / dataset.name / "report.json")
     holds, types = markdown_page(_text_of(results / "samples" / dataset.name / "report.md"))["blocks"][:2]

@@ -24,33 +24,33 @@ class Sizes:
 
     page: int
     data: int
-    pictures: int
+    images: int
 
     def __str__(self) -> str:
-        page, data, pictures = (f"{size / 1e6:.1f} MB" for size in (self.page, self.data, self.pictures))
-        return f"{page} ({pictures} pictures, {data} tweets and answers)"
+        page, data, images = (f"{size / 1e6:.1f} MB" for size in (self.page, self.data, self.images))
+        return f"{page} ({images} images, {data} tweets and answers)"
 
 
-def build_page(title: str, data: dict[str, Any], pictures: Sequence[str]) -> tuple[str, Sizes]:
-    """Return the page and its sizes. `pictures` are data URIs; the data name them by their number.
+def build_page(title: str, data: dict[str, Any], images: Sequence[str]) -> tuple[str, Sizes]:
+    """Return the page and its sizes. `images` are data URIs; the data name them by their number.
 
     The policy in the page lets run the page's own script alone, loads nothing from anywhere, and forbids turning text
-    into markup (trusted types). Data and pictures stand in blocks that are not executed; `<`, `>` and `&` are
+    into markup (trusted types). Data and images stand in blocks that are not executed; `<`, `>` and `&` are
     escaped in the one and do not occur in the other, so that no text can end its block.
     """
     style = (PARTS / "page.css").read_text(encoding="utf-8").strip()
     script = "\n".join((PARTS / name).read_text(encoding="utf-8").strip() for name in SCRIPTS)
     script = f'(() => {{\n"use strict";\n{script}\n}})();'
-    picture_lines = "\n".join(pictures)
+    image_lines = "\n".join(images)
     data_size = len(embedded_json(data).encode())
-    sizes = Sizes(data_size + len(picture_lines) + len(style) + len(script), data_size, len(picture_lines))
+    sizes = Sizes(data_size + len(image_lines) + len(style) + len(script), data_size, len(image_lines))
     parts = {
         "title": html.escape(title),
         "policy": html.escape(policy(script, style)),
         "style": style,
         "script": script,
         "data": embedded_json({**data, "title": title, "sizes": str(sizes)}),
-        "pictures": picture_lines,
+        "images": image_lines,
     }
     frame = (PARTS / "page.html").read_text(encoding="utf-8")
     return _PLACE.sub(lambda found: parts[found[1]], frame), sizes

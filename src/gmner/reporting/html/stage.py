@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from gmner.config.stages import ReportStage
-from gmner.reporting.html.gather import PictureBook, gather
+from gmner.reporting.html.gather import ImageBook, gather
 from gmner.reporting.html.page import Sizes, build_page
 from gmner.reporting.html.thumbnails import data_uris
 from gmner.runtime.progress import Progress
@@ -17,20 +17,20 @@ TITLE = "gmner report"
 def make_report(stage: ReportStage, results: Path, out: Path) -> Sizes:
     """Write the page; return its sizes, which are logged too.
 
-    Raises MissingInputError and DataError naming the file that is missing or damaged; a picture that cannot be read
+    Raises MissingInputError and DataError naming the file that is missing or damaged; an image that cannot be read
     is left out with a warning.
     """
-    book = PictureBook()
+    book = ImageBook()
     data = gather(stage, results, book)
-    chosen = book.pictures if stage.report.pictures else []
-    progress = Progress("report: pictures", len(chosen), "pictures")
-    pictures = []
-    for uri in data_uris(chosen, stage.report.picture_side, stage.report.picture_quality):
-        pictures.append(uri)
+    chosen = book.images if stage.report.images else []
+    progress = Progress("report: images", len(chosen), "images")
+    images = []
+    for uri in data_uris(chosen, stage.report.image_side, stage.report.image_quality):
+        images.append(uri)
         progress.advance()
     progress.finish()
     names = ", ".join(dataset.name for dataset in stage.datasets)
-    page, sizes = build_page(f"{TITLE}: {names}" if names else TITLE, data, pictures)
+    page, sizes = build_page(f"{TITLE}: {names}" if names else TITLE, data, images)
     write_text(out, page)
     log.info("%s: %d tweets, %d runs, %s", out, sum(len(d["tweets"]) for d in data["datasets"]), len(stage.runs), sizes)
     return sizes

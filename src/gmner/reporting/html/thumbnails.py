@@ -1,4 +1,4 @@
-"""Small copies of the pictures, as data URIs."""
+"""Small copies of the images, as data URIs."""
 
 import base64
 import io
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 lie on their side
 _EFFORT = 3  # of WebP's encoder, 0 to 6
 
-SizedPicture = tuple[str, tuple[int, int]]
+SizedImage = tuple[str, tuple[int, int]]
 """Path, and the width and height that the annotation counts in, pixels."""
 
 
 def thumbnail(path: str, size_wh: tuple[int, int], side: int, quality: int) -> bytes:
-    """Return a picture as WebP whose longer side has at most `side` pixels, upright as `gmner.storage.images` turns it.
+    """Return an image as WebP whose longer side has at most `side` pixels, upright as `gmner.storage.images` turns it.
 
     A JPEG is decoded at an eighth, a quarter or half its size where that is enough. Raises as `open_image` does.
     """
@@ -39,18 +39,18 @@ def thumbnail(path: str, size_wh: tuple[int, int], side: int, quality: int) -> b
     return buffer.getvalue()
 
 
-def data_uris(pictures: Iterable[SizedPicture], side: int, quality: int) -> Iterator[str]:
-    """Yield each picture as a data URI, in order; an empty text for one that cannot be read, with a warning."""
+def data_uris(images: Iterable[SizedImage], side: int, quality: int) -> Iterator[str]:
+    """Yield each image as a data URI, in order; an empty text for one that cannot be read, with a warning."""
 
-    def uri(picture: SizedPicture) -> str:
-        path, size_wh = picture
+    def uri(image: SizedImage) -> str:
+        path, size_wh = image
         try:
             encoded = base64.b64encode(thumbnail(path, size_wh, side, quality)).decode("ascii")
         except GmnerError as error:
-            log.warning("report: no picture for a tweet: %s", error)
+            log.warning("report: no image for a tweet: %s", error)
             return ""
         return f"data:image/webp;base64,{encoded}"
 
     # Pillow decodes and encodes outside of Python's lock.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        yield from pool.map(uri, pictures)
+        yield from pool.map(uri, images)

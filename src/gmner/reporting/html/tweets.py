@@ -11,8 +11,8 @@ from gmner.evaluation.error_analysis import judge
 from gmner.evaluation.matching import best_iou
 
 
-def tweet_json(sample: Sample, picture: int, fine: bool) -> dict[str, Any]:
-    """Return a sample for the page; `picture` is its number among the page's pictures.
+def tweet_json(sample: Sample, image: int, fine: bool) -> dict[str, Any]:
+    """Return a sample for the page; `image` is its number among the page's images.
 
     Boxes are in pixels of the original image, whose width and height are `size`.
     """
@@ -22,8 +22,8 @@ def tweet_json(sample: Sample, picture: int, fine: bool) -> dict[str, Any]:
     ]
     return {
         "id": sample.sample_id,
-        "image": sample.image_id,
-        "picture": picture,
+        "image_id": sample.image_id,
+        "image": image,
         "size": list(sample.size_wh),
         "tokens": list(sample.tokens),
         "gold": gold,

@@ -91,7 +91,7 @@ function answerColumn(dataset, tweet, run, answer) {
   const reasoning = answer.r ? h("blockquote", { class: "reasoning", dir: "auto" }, shown(answer.r)) : h("p", { class: "muted" }, run.cot ? "The answer has no reasoning." : "This run answers without reasoning.");
   const odd = answer.x.length ? [h("h4", {}, "What is odd about the answer"), h("ul", { class: "examples" }, answer.x.map(([code, text]) => h("li", {}, h("code", {}, code), " ", quoted(text))))] : null;
   return h("section", { class: "answer", "aria-label": `Answer of ${runName(run)}` }, h("h3", {}, runName(run)),
-    h("div", { class: "pair" }, picture(tweet, answer, runName(run), true), h("div", { class: "words" }, tweetText(dataset, tweet, answer), verdictTable(tweet, answer, runName(run)), h("h4", {}, "Reasoning"), reasoning, odd)));
+    h("div", { class: "pair" }, image(tweet, answer, runName(run), true), h("div", { class: "words" }, tweetText(dataset, tweet, answer), verdictTable(tweet, answer, runName(run)), h("h4", {}, "Reasoning"), reasoning, odd)));
 }
 
 detail.addEventListener("close", () => {

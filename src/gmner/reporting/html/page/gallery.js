@@ -138,7 +138,7 @@ function card(i) {
   const shownRuns = [view.a, view.b].filter(Boolean).map((name) => runOf(view.dataset, name));
   const answers = shownRuns.map((run) => run.answers[i]);
   return h("article", { class: "card", "aria-label": `Tweet ${tweet.id}` },
-    h("a", { class: "open", href: linkTo(tweet), "aria-label": `Open tweet ${tweet.id}` }, picture(tweet, answers[0], shownRuns[0].title)),
+    h("a", { class: "open", href: linkTo(tweet), "aria-label": `Open tweet ${tweet.id}` }, image(tweet, answers[0], shownRuns[0].title)),
     h("div", { class: "body" }, tweetText(dataset, tweet, answers[0]),
       shownRuns.map((run, n) => [shownRuns.length > 1 ? h("p", { class: "of" }, runName(run)) : null, verdictList(tweet, answers[n])]),
       h("p", { class: "id" }, h("a", { href: linkTo(tweet) }, quoted(tweet.id)))));

@@ -1,14 +1,14 @@
-// One tweet: its picture with boxes, its text with mentions, its verdicts.
-let pictureLines = null;
-function pictureOf(tweet) {
-  pictureLines ??= byId("report-pictures").textContent.split("\n");
-  return pictureLines[tweet.picture] || "";
+// One tweet: its image with boxes, its text with mentions, its verdicts.
+let imageLines = null;
+function imageOf(tweet) {
+  imageLines ??= byId("report-images").textContent.split("\n");
+  return imageLines[tweet.image] || "";
 }
 
 const isRight = (verdict) => verdict.o === "correct";
 const tint = (dataset, type) => `t${Math.max(0, dataset.types.indexOf(type)) % 8}`;
 
-// Above a gold box's upper left corner, below a predicted box's lower right one; inside where the picture ends.
+// Above a gold box's upper left corner, below a predicted box's lower right one; inside where the image ends.
 function tag(label, box, frame, size, kind) {
   const wide = size * (0.4 + 0.62 * label.length), high = size * 1.2;
   const left = kind === "gold" ? Math.min(box[0], frame[0] - wide) : Math.max(0, box[2] - wide);
@@ -25,17 +25,17 @@ function boxNodes(box, label, kind, size, frame) {
 }
 
 // Gold: solid yellow, named G1, G2 at the upper left. Predicted: dashed blue, named P1, P2 at the lower right.
-function picture(tweet, answer, name, large = false) {
+function image(tweet, answer, name, large = false) {
   const [width, height] = tweet.size;
-  const uri = pictureOf(tweet);
+  const uri = imageOf(tweet);
   const size = Math.max(width, (height * 4) / 3) * (large ? 0.03 : 0.042);
   const gold = tweet.gold.flatMap((entity, i) => entity.b.map((box) => boxNodes(box, `G${i + 1}`, "gold", size, tweet.size)));
   const said = answer ? answer.e.flatMap((entity, i) => entity.b.map((box) => boxNodes(box, `P${i + 1}`, "said", size, tweet.size))) : [];
   const drawn = [...gold, ...said];
   const boxes = tweet.gold.reduce((sum, one) => sum + one.b.length, 0), guesses = answer ? answer.e.reduce((sum, one) => sum + one.b.length, 0) : 0;
-  const alt = `Picture of tweet ${tweet.id}${name ? `, answer of ${name}` : ""}: ${plural(boxes, "gold box", "gold boxes")}, ${plural(guesses, "predicted box", "predicted boxes")}`;
+  const alt = `Image of tweet ${tweet.id}${name ? `, answer of ${name}` : ""}: ${plural(boxes, "gold box", "gold boxes")}, ${plural(guesses, "predicted box", "predicted boxes")}`;
   return h("span", { class: "shot" },
-    uri ? h("img", { src: uri, alt, decoding: "async" }) : h("span", { class: "nopicture", role: "img", "aria-label": alt }, "no picture"),
+    uri ? h("img", { src: uri, alt, decoding: "async" }) : h("span", { class: "noimage", role: "img", "aria-label": alt }, "no image"),
     s("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, drawn.map((one) => one.lines), drawn.map((one) => one.tag)));
 }
 
