@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.helpers.tiny_fixtures", "tests.helpers.image_fixture", "tests.helpers.annotations_fixture"]
 REPO = Path(__file__).resolve().parent.parent
 
 

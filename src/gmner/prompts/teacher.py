@@ -68,7 +68,7 @@ def describe_annotation(entities: Sequence[Entity], size_wh: tuple[int, int]) ->
     for entity in entities:
         kind = f"{entity.type}, {entity.fine_type}" if entity.fine_type else entity.type
         seen = "absent" if not entity.boxes else "visible, " + " and ".join(_places(entity.boxes, size_wh))
-        lines.append(f"- mention: {entity.mention}; type: {kind}; in the image: {seen}")
+        lines.append(f"- mention: {entity.mention}; type: {kind}; in the picture: {seen}")
     return "\n".join(dict.fromkeys(lines))
 
 

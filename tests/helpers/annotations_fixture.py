@@ -1,3 +1,5 @@
+"""The real annotations, unpacked once."""
+
 import zipfile
 
 import pytest

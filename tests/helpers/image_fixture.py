@@ -1,3 +1,5 @@
+"""A small image file for tests of what is sent."""
+
 from pathlib import Path
 
 import pytest
