@@ -38,7 +38,7 @@ def copy_workflow(root: Path, quick: bool) -> None:
             shutil.copytree(source, root / name, ignore=left_out)
         else:
             shutil.copy(source, root / name)
-    shutil.copy(measure.REPO / "tests" / "workflow" / "stand_in.py", root / "src" / "gmner" / "__main__.py")
+    shutil.copy(measure.REPO / "tests" / "helpers" / "stand_in_command.py", root / "src" / "gmner" / "__main__.py")
     if quick:
         (root / "config.yaml").write_text(SMALL)
 

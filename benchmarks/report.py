@@ -15,12 +15,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(measure.REPO / "tests" / "report"))
+sys.path.insert(0, str(measure.REPO))
 
 
 def make_and_browse(tweets: int, folder: Path) -> dict[str, Any]:
     """Make a report of so many tweets in `folder` and measure it."""
-    from made_results import make_results
+    from tests.helpers.made_results import make_results
 
     from gmner.reporting.html.stage import make_report
 

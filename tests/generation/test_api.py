@@ -41,7 +41,7 @@ def run(
 @pytest.fixture(autouse=True)
 def answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setattr("fault_server.answer_to", lambda question, body: GOOD)
+    monkeypatch.setattr("tests.helpers.fault_server.answer_to", lambda question, body: GOOD)
 
 
 def test_every_test_sample_has_an_output_that_parses(tmp_path: Path, image: Path, capsys: Any) -> None:
@@ -66,7 +66,7 @@ def test_examples_come_from_train_and_have_the_answer_s_form(tmp_path: Path, ima
         assert (
             question.count("<answer>Mara Quist|PER|[71,89,714,893]; Port Zelka|LOC|None; Tavin|PER|None</answer>") == 2
         )
-        assert "Image: red person" in question
+        assert "Picture: red person" in question
         run(tmp_path, image, server, capsys, shots=2, shots_seed=2)
         assert len(server.ledger.seen) == 8
 

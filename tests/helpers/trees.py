@@ -27,7 +27,7 @@ tables:
 
 
 class Tree:
-    """A copy of the workflow in which commands are stood in for; see stand_in.py."""
+    """A copy of the workflow in which commands are stood in for; see stand_in_command.py."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -55,7 +55,7 @@ def test_round_trip_and_nothing_is_asked_twice(tmp_path: Path, image: Path, prov
         rows = stage.run(server, provider, mode=mode)
         assert [row["sample_id"] for row in rows] == [f"train/{number}" for number in range(12)]
         assert all(row["accepted"] for row in rows)
-        assert rows[0]["text"] == ("The image shows a scene. Mara Quist: visible. Port Zelka: absent. Tavin: absent.")
+        assert rows[0]["text"] == ("The picture shows a scene. Mara Quist: visible. Port Zelka: absent. Tavin: absent.")
         assert len(server.ledger.seen) == 12 and server.ledger.batches_created == (mode == "batch")
         assert stage.report["cost_usd"] == pytest.approx(server.ledger.dollars(), rel=1e-6)
         assert rows[0]["tokens_in"] == server.ledger.seen[0].tokens and rows[0]["tokens_out"] == 30
@@ -202,7 +202,9 @@ def test_line_separators_in_an_answer_do_not_cut_a_batch_s_results(
     tmp_path: Path, image: Path, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     separators = "\u2028\u2029\u0085\x0b\x0c\x1c"
-    monkeypatch.setattr("fault_server.answer_to", lambda question, body: f"A{separators}scene. {question[-4:]}")
+    monkeypatch.setattr(
+        "tests.helpers.fault_server.answer_to", lambda question, body: f"A{separators}scene. {question[-4:]}"
+    )
     stage = Stage(tmp_path, image, 3)
     with FaultServer() as server:
         rows = stage.run(server, provider, mode="batch", max_tries=1)
