@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gmner.config.run import GenerateSettings
-from gmner.core.records import Sample
+from gmner.core.answer import parse_output, render_answer
+from gmner.core.records import Record, Sample
 from gmner.errors import DataError
 from gmner.generation.decode import Decoder
 from gmner.generation.load import load_decoder
@@ -178,3 +179,28 @@ def test_weights_that_are_no_numbers_stop_with_a_remedy(backbone: Path, samples:
 def test_a_folder_that_is_no_backbone_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no config\.json; expected a backbone's folder"):
         load_backbone(tmp_path, torch.float32, torch.device("cpu"))
+
+
+def test_a_constrained_answer_is_always_readable(backbone: Path, samples: list[Sample]) -> None:
+    generate = GenerateSettings(batch_size=3, max_new_tokens=60, precision="fp32", constrained=True)
+    for cot in (True, False):
+        prompt = PromptSettings("short", TYPES, cot, FRAME)
+        found = outputs_of(load_decoder(backbone, None, prompt, generate), samples)
+        assert len({output.output for output in found.values()}) > 1
+        for sample in samples:
+            parsed = parse_output(found[sample.sample_id].output)
+            assert not parsed.problems, found[sample.sample_id].output
+            for record in parsed.records:
+                assert record.type in TYPES and f" {record.mention} " in f" {' '.join(sample.tokens)} "
+
+
+def test_constraints_leave_an_answer_that_keeps_the_form_as_it_is(backbone: Path, samples: list[Sample]) -> None:
+    decoder = load_decoder(backbone, None, PROMPT, GenerateSettings(precision="fp32", constrained=True))
+    for sample in samples:
+        text = render_answer([Record(sample.tokens[0], TYPES[0], ((1.0, 2.0, 30.0, 40.0),))], "Anna waves: visible.")
+        ids = decoder.encoder.completions([text])[0].tolist()
+        masks = decoder.grammars.masks([sample])
+        for token in ids[:-1]:
+            scores = torch.zeros(1, len(decoder.encoder.tokenizer))
+            assert masks.apply(scores, [0])[0, token] == 0
+            masks.take(0, token)

@@ -55,6 +55,9 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
 
     package = types.ModuleType("vllm")
     package.LLM, package.SamplingParams = LLM, dict  # type: ignore[attr-defined]
+    sampling = types.ModuleType("vllm.sampling_params")
+    sampling.StructuredOutputsParams = dict  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, sampling.__name__, sampling)
     request = types.ModuleType("vllm.lora.request")
     request.LoRARequest = lambda *parts: parts  # type: ignore[attr-defined]
     for name, module in (("vllm", package), ("vllm.lora", types.ModuleType("vllm.lora")), (request.__name__, request)):
@@ -211,3 +214,17 @@ def test_without_vllm_the_error_says_where_it_is(
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ConfigError, match=r"vllm cannot be imported here .*envs/vllm\.yaml.*engine: transformers"):
         load_vllm(backbone, None, PROMPT, GenerateSettings(engine="vllm"), samples, tmp_path)
+
+
+def test_each_tweet_has_its_grammar_if_answers_are_constrained(
+    stand: Stand, backbone: Path, samples: list[Sample], expected: dict[str, Output], tmp_path: Path
+) -> None:
+    decoder = load(stand, backbone, samples, tmp_path / "work", constrained=True)
+    cut = "<think>x</think><answer>Anna|PER|None; An"
+    answer_with(stand, decoder, samples, {name: Output(name, cut, 0, 0, "") for name in expected})
+    outputs = decoder.decode_batch(samples)
+    assert stand.engines[0]["structured_outputs_config"] == {"backend": "guidance"}
+    grammars = [params["structured_outputs"]["grammar"] for params in stand.calls[0][1]]
+    assert len(set(grammars)) > 1 and all("MENTION: RUN0" in grammar for grammar in grammars)
+    assert {output.output for output in outputs} == {"<think>x</think><answer>Anna|PER|None</answer>"}
+    assert {output.finish_reason for output in outputs} == {"length"}

@@ -78,7 +78,7 @@ def test_every_environment_is_used(repo: Path) -> None:
 
 
 # Imported only where a key asks for it, or part of what another package brings.
-OPTIONAL = {"tensorboard", "wandb", "vllm", "bitsandbytes", "liger_kernel", "flash_attn"}
+OPTIONAL = {"tensorboard", "wandb", "vllm", "llguidance", "bitsandbytes", "liger_kernel", "flash_attn"}
 
 
 def imports_of(path: Path) -> set[str]:

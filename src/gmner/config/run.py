@@ -117,6 +117,7 @@ class GenerateSettings(Settings):
     batch_size: int = Field(16, ge=1)
     shards: int = Field(1, ge=1)  # jobs that share a split's batches; no answer depends on their number
     max_new_tokens: int = Field(512, ge=1)
+    constrained: bool = False  # rule out every token that would break the answer's grammar (docs/beyond.md)
     merge: bool = False  # the adapter into the backbone before decoding
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     quantization: Quantization = "none"

@@ -94,10 +94,11 @@ def clean_reasoning(reasoning: str) -> str:
 def _render_record(record: Record) -> str:
     boxes = [f"[{','.join(str(round(value)) for value in box)}]" for box in record.boxes]
     region = "None" if not boxes else boxes[0] if len(boxes) == 1 else f"[{','.join(boxes)}]"
-    return f"{_escape(record.mention)}|{_escape(record.type)}|{region}"
+    return f"{escape_name(record.mention)}|{escape_name(record.type)}|{region}"
 
 
-def _escape(name: str) -> str:
+def escape_name(name: str) -> str:
+    """Return a mention or type as it stands in an answer: a backslash before each separator, and at blank ends."""
     escaped = _ESCAPED.sub(r"\\\g<0>", name)
     if escaped[-1:].isspace() and not escaped.endswith(("\\\n", "\\\r")):
         escaped = f"{escaped[:-1]}\\{escaped[-1]}"

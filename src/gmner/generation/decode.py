@@ -10,6 +10,7 @@ from transformers import DynamicCache
 
 from gmner.core.records import Sample
 from gmner.errors import DataError, GmnerError
+from gmner.generation.constrained import AnswerGrammars, Masks
 from gmner.models.qwen_vl.encoder import Encoder, pad_rows
 from gmner.models.qwen_vl.vision_features import FeatureBank, as_encoder_outputs, vision_model
 
@@ -57,7 +58,9 @@ class StopRule:
 class Decoder:
     """Decodes samples with one model; the order of the samples and the batch size do not change an answer."""
 
-    def __init__(self, model: Any, encoder: Encoder, batch_size: int, max_new_tokens: int) -> None:
+    def __init__(
+        self, model: Any, encoder: Encoder, batch_size: int, max_new_tokens: int, constrained: bool = False
+    ) -> None:
         self.model, self.encoder = model, encoder
         self.batch_size, self.max_new_tokens = batch_size, max_new_tokens
         self.pad_token_id = encoder.pad_token_id
@@ -65,6 +68,10 @@ class Decoder:
         eos = model.generation_config.eos_token_id
         eos = list(eos) if isinstance(eos, list | tuple) else [eos] if eos is not None else []
         self.stop = StopRule(encoder.tokenizer, [*eos, encoder.eos_token_id])
+        self.grammars: AnswerGrammars | None = None
+        if constrained:
+            vocabulary = int(model.get_output_embeddings().weight.shape[0])
+            self.grammars = AnswerGrammars(encoder, vocabulary, max_new_tokens)
 
     def batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """Return the sample numbers of each batch: longest prompts first, each number exactly once."""
@@ -84,17 +91,19 @@ class Decoder:
     def decode_batch(self, samples: Sequence[Sample], bank: FeatureBank | None = None) -> list[Output]:
         """Return the outputs of one batch, in the order of `samples`."""
         prompts = self._prompts(samples)
-        written = greedy(self.model, self._inputs(samples, prompts, bank), self.stop, self.max_new_tokens)
+        masks = None if self.grammars is None else self.grammars.masks(samples)
+        written = greedy(self.model, self._inputs(samples, prompts, bank), self.stop, self.max_new_tokens, masks)
         return [
-            Output(
-                sample.sample_id,
-                self.stop.text(ids),
-                len(prompt),
-                len(ids),
-                "stop" if ids and self.stop.is_done(ids) else "length",
-            )
+            self._output(sample.sample_id, len(prompt), ids)
             for sample, prompt, ids in zip(samples, prompts, written, strict=True)
         ]
+
+    def _output(self, sample_id: str, prompt_tokens: int, ids: list[int]) -> Output:
+        done = bool(ids) and self.stop.is_done(ids)
+        text = self.stop.text(ids)
+        if self.grammars is not None and not done:
+            text = self.grammars.closed(text)
+        return Output(sample_id, text, prompt_tokens, len(ids), "stop" if done else "length")
 
     def _prompts(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         """Return the prompts; raises DataError for one that is longer than the backbone can read."""
@@ -125,8 +134,10 @@ class Decoder:
 
 
 @torch.inference_mode()
-def greedy(model: Any, inputs: dict[str, Any], stop: StopRule, max_new_tokens: int) -> list[list[int]]:
-    """Return the tokens that each row writes, the most likely one at every step.
+def greedy(
+    model: Any, inputs: dict[str, Any], stop: StopRule, max_new_tokens: int, masks: Masks | None = None
+) -> list[list[int]]:
+    """Return the tokens that each row writes, the most likely one at every step, of those that `masks` allow.
 
     `inputs` are left-padded. Positions are Qwen-VL's three (time, height, width), computed here once and counted
     on for each new token. Rows that are done leave the batch once a quarter of it is. Raises GmnerError where
@@ -147,10 +158,13 @@ def greedy(model: Any, inputs: dict[str, Any], stop: StopRule, max_new_tokens: i
     written: list[list[int]] = [[] for _ in rows]
     done: set[int] = set()
     for step in range(max_new_tokens):
-        tokens = scores[:, -1].argmax(dim=-1)
+        last = scores[:, -1]
+        tokens = (last if masks is None else masks.apply(last, rows)).argmax(dim=-1)
         for row, token in zip(rows, tokens.tolist(), strict=True):
             if row not in done:
                 written[row].append(token)
+                if masks is not None:
+                    masks.take(row, token)
                 if stop.is_done(written[row]):
                     done.add(row)
         if len(done) == len(written) or step + 1 == max_new_tokens:

@@ -35,4 +35,4 @@ def load_decoder(backbone: Path, adapter: Path | None, prompt: PromptSettings, g
     if adapter is not None:
         model = add_adapter(model, adapter, generate.merge)
     encoder = Encoder(load_processor(backbone, prompt.frame), prompt)
-    return Decoder(model, encoder, generate.batch_size, generate.max_new_tokens)
+    return Decoder(model, encoder, generate.batch_size, generate.max_new_tokens, generate.constrained)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from gmner.core.records import Sample
 from gmner.errors import ConfigError, DataError
+from gmner.generation.constrained import AnswerGrammars
 from gmner.generation.decode import END_OF_ANSWER, Output, StopRule
 from gmner.models.loading import add_adapter, device_of, dtype_of, load_backbone
 from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
@@ -38,9 +39,16 @@ class VllmDecoder:
     """Decodes samples with a vLLM engine; has the interface that `generate_outputs` asks for."""
 
     def __init__(
-        self, engine: Any, encoder: Encoder, stop: StopRule, max_new_tokens: int, lora: Any = None, chunk: int = CHUNK
+        self,
+        engine: Any,
+        encoder: Encoder,
+        stop: StopRule,
+        max_new_tokens: int,
+        lora: Any = None,
+        chunk: int = CHUNK,
+        grammars: AnswerGrammars | None = None,
     ) -> None:
-        self.engine, self.encoder, self.stop = engine, encoder, stop
+        self.engine, self.encoder, self.stop, self.grammars = engine, encoder, stop, grammars
         self.max_new_tokens, self.lora, self.chunk = max_new_tokens, lora, chunk
 
     def batches(self, samples: Sequence[Sample]) -> list[list[int]]:
@@ -56,13 +64,23 @@ class VllmDecoder:
         """
         import vllm
 
-        wanted = vllm.SamplingParams(
-            temperature=0.0,
-            max_tokens=self.max_new_tokens,
-            stop=[END_OF_ANSWER],
-            include_stop_str_in_output=True,
-            skip_special_tokens=False,
-        )
+        wanted: Any = {
+            "temperature": 0.0,
+            "max_tokens": self.max_new_tokens,
+            "stop": [END_OF_ANSWER],
+            "include_stop_str_in_output": True,
+            "skip_special_tokens": False,
+        }
+        if self.grammars is None:
+            wanted = vllm.SamplingParams(**wanted)
+        else:
+            from vllm.sampling_params import StructuredOutputsParams
+
+            texts = [self.grammars.text_of(sample) for sample in samples]
+            wanted = [
+                vllm.SamplingParams(**wanted, structured_outputs=StructuredOutputsParams(grammar=text))
+                for text in texts
+            ]
         asked = [self._request(sample) for sample in samples]
         answers = self.engine.generate(asked, wanted, lora_request=self.lora, use_tqdm=False)
         prompts = self.encoder.prompts(samples)
@@ -87,8 +105,10 @@ class VllmDecoder:
                 f"{prompt_tokens}: it resized the image into another frame; set generate.engine: transformers"
             )
         ids = list(answer.outputs[0].token_ids)
-        reason = "stop" if ids and self.stop.is_done(ids) else "length"
-        return Output(sample.sample_id, self.stop.text(ids), prompt_tokens, len(ids), reason)
+        done, text = bool(ids) and self.stop.is_done(ids), self.stop.text(ids)
+        if self.grammars is not None and not done:
+            text = self.grammars.closed(text)
+        return Output(sample.sample_id, text, prompt_tokens, len(ids), "stop" if done else "length")
 
 
 def load_vllm(
@@ -117,6 +137,10 @@ def load_vllm(
         lora = LoRARequest("run", 1, str(adapter.resolve()))
     if generate.quantization == "nf4":
         options["quantization"] = "bitsandbytes"
+    grammars = None
+    if generate.constrained:
+        options["structured_outputs_config"] = {"backend": "guidance"}  # the one that reads Lark
+        grammars = AnswerGrammars(encoder, len(encoder.tokenizer), generate.max_new_tokens)
     device = device_of()
     engine = vllm.LLM(
         model=str(folder),
@@ -131,7 +155,7 @@ def load_vllm(
         **options,
     )
     stop = StopRule(encoder.tokenizer, [*end_tokens(backbone), encoder.eos_token_id])
-    return VllmDecoder(engine, encoder, stop, generate.max_new_tokens, lora)
+    return VllmDecoder(engine, encoder, stop, generate.max_new_tokens, lora, grammars=grammars)
 
 
 def import_vllm() -> Any:
