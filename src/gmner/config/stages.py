@@ -12,7 +12,7 @@ from gmner.config.model import BackboneSettings, FrameSettings
 from gmner.config.report import ReportSettings
 from gmner.config.run import GenerateSettings, GrbpSettings, ScoreSettings, TrainSettings
 from gmner.config.sources import Source, SourceName
-from gmner.config.teachers import LEAST_ACCEPTED, RationalesSettings, Share
+from gmner.config.teachers import LEAST_ACCEPTED, RationalesSettings, Share, WhenRefused
 
 
 class DownloadStage(Settings):
@@ -54,7 +54,7 @@ class TargetsStage(Settings):
     grbp: GrbpSettings
     frame: FrameSettings
     fine: bool  # label entities with their fine types
-    when_refused: Literal["no_reasoning", "template", "drop"]  # samples whose rationale was refused
+    when_refused: WhenRefused  # samples whose rationale was refused
     least_accepted: Share = LEAST_ACCEPTED  # of the rationales
 
 

@@ -61,12 +61,15 @@ class Limits(Settings):
 
 LEAST_ACCEPTED = 0.5
 Share = Annotated[float, Field(ge=0, le=1)]
+# What training does with a sample whose rationale was refused: an empty `<think></think>` before the answer, the answer
+# alone, the template's text, or no row at all.
+WhenRefused = Literal["empty_think", "no_reasoning", "template", "drop"]
 
 
 class _Teacher(Settings):
     max_tries: int = Field(1, ge=1)  # answers asked for one sample, the refusal's reason given back
     acceptance: AcceptanceLimits = AcceptanceLimits()
-    when_refused: Literal["no_reasoning", "template", "drop"] = "no_reasoning"  # what training does
+    when_refused: WhenRefused = "empty_think"
     least_accepted: Share = LEAST_ACCEPTED  # of all rationales (or outputs); with fewer nothing is trained (or scored)
 
 

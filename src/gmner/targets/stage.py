@@ -183,7 +183,7 @@ def read_reasoning(samples: Sequence[Sample], path: Path, when_refused: str) -> 
 
 
 def _instead(sample: Sample, text: str | None, when_refused: str) -> str | None:
-    if when_refused == "no_reasoning":
+    if when_refused in ("empty_think", "no_reasoning"):
         return None
     if text is not None:  # the rationales stage has written it
         return text
