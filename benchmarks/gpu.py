@@ -54,7 +54,7 @@ from gpu_shapes import (
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from gmner.errors import GmnerError
-from gmner.generation.decode import greedy
+from gmner.generation.decode import write_rows
 from gmner.models.kernels import apply_liger, attention_of, uses_liger
 from gmner.models.qwen_vl.vision_attention import join_windows, run_tower_forward_only
 from gmner.training.micro_batches import PART_TOKENS, InParts, find_room, is_out_of_memory, measure_peak, memory_limit
@@ -292,7 +292,7 @@ def run_decoding(machine: Machine, rows: int, ours: bool, tiny: bool, seconds: f
 
     def decode() -> int:
         if ours:
-            return sum(len(ids) for ids in greedy(model, inputs, Enough(length), length))  # type: ignore[arg-type]
+            return sum(len(ids) for ids in write_rows(model, inputs, Enough(length), length))  # type: ignore[arg-type]
         with torch.inference_mode():
             found = model.generate(**inputs, do_sample=False, max_new_tokens=length, min_new_tokens=length)
         return (found.shape[1] - inputs["input_ids"].shape[1]) * rows

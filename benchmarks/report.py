@@ -20,9 +20,8 @@ sys.path.insert(0, str(measure.REPO))
 
 def make_and_browse(tweets: int, folder: Path) -> dict[str, Any]:
     """Make a report of so many tweets in `folder` and measure it."""
-    from tests.helpers.made_results import make_results
-
     from gmner.reporting.html.stage import make_report
+    from tests.helpers.made_results import make_results
 
     with contextlib.chdir(folder):
         stage = make_results(folder, tweets, sides=(600, 450), distinct_images=60)

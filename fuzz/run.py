@@ -62,7 +62,6 @@ def with_hypothesis(name: str, seconds: float) -> int:
     """Draw inputs for so long; return how many. Raises what the target raises, its input kept."""
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
-
     from targets import WORDS
 
     words = st.lists(st.one_of(st.sampled_from(WORDS[name]), st.text(max_size=6)), max_size=60)

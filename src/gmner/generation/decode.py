@@ -1,6 +1,6 @@
 """Batched greedy decoding with a key-value cache, until each row has closed its answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +92,7 @@ class Decoder:
         """Return the outputs of one batch, in the order of `samples`."""
         prompts = self._prompts(samples)
         masks = None if self.grammars is None else self.grammars.masks(samples)
-        written = greedy(self.model, self._inputs(samples, prompts, bank), self.stop, self.max_new_tokens, masks)
+        written = write_rows(self.model, self._inputs(samples, prompts, bank), self.stop, self.max_new_tokens, masks)
         return [
             self._output(sample.sample_id, len(prompt), ids)
             for sample, prompt, ids in zip(samples, prompts, written, strict=True)
@@ -104,6 +104,18 @@ class Decoder:
         if self.grammars is not None and not done:
             text = self.grammars.closed(text)
         return Output(sample_id, text, prompt_tokens, len(ids), "stop" if done else "length")
+
+    def sample_batch(
+        self, samples: Sequence[Sample], uniforms: np.ndarray, temperature: float, bank: FeatureBank | None = None
+    ) -> list[list[int]]:
+        """Return the token ids of one sampled answer per entry of `samples`, which may hold a sample several times.
+
+        `uniforms` (answers, max_new_tokens) decide what is drawn. Ends with the token after which the row was done.
+        """
+        prompts = self._prompts(samples)
+        masks = None if self.grammars is None else self.grammars.masks(samples)
+        inputs, choose = self._inputs(samples, prompts, bank), drawn(uniforms, temperature)
+        return write_rows(self.model, inputs, self.stop, self.max_new_tokens, masks, choose)
 
     def _prompts(self, samples: Sequence[Sample]) -> list[np.ndarray]:
         """Return the prompts; raises DataError for one that is longer than the backbone can read."""
@@ -133,11 +145,41 @@ class Decoder:
         return inputs
 
 
+Choice = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
+"""Takes scores (rows, vocabulary), the rows' numbers and the step; returns a token per row."""
+
+
+def most_likely(scores: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+    """Return each row's token with the highest score."""
+    return scores.argmax(dim=-1)
+
+
+def drawn(uniforms: np.ndarray, temperature: float) -> Choice:
+    """Return a choice that samples at `temperature`.
+
+    `uniforms` (rows, steps) are numbers in [0, 1), one per row and token: what a row draws does not depend on the
+    rows beside it.
+    """
+    numbers = torch.from_numpy(np.ascontiguousarray(uniforms, dtype=np.float32))
+
+    def choose(scores: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+        cumulated = torch.softmax(scores.float() / temperature, dim=-1).cumsum(dim=-1)
+        wanted = numbers[list(rows), step].to(scores.device).unsqueeze(-1) * cumulated[:, -1:]
+        return torch.searchsorted(cumulated, wanted, right=True).squeeze(-1).clamp(max=scores.shape[-1] - 1)
+
+    return choose
+
+
 @torch.inference_mode()
-def greedy(
-    model: Any, inputs: dict[str, Any], stop: StopRule, max_new_tokens: int, masks: Masks | None = None
+def write_rows(
+    model: Any,
+    inputs: dict[str, Any],
+    stop: StopRule,
+    max_new_tokens: int,
+    masks: Masks | None = None,
+    choose: Choice = most_likely,
 ) -> list[list[int]]:
-    """Return the tokens that each row writes, the most likely one at every step, of those that `masks` allow.
+    """Return the tokens that each row writes, at every step the one that `choose` takes of those that `masks` allow.
 
     `inputs` are left-padded. Positions are Qwen-VL's three (time, height, width), computed here once and counted
     on for each new token. Rows that are done leave the batch once a quarter of it is. Raises GmnerError where
@@ -159,7 +201,7 @@ def greedy(
     done: set[int] = set()
     for step in range(max_new_tokens):
         last = scores[:, -1]
-        tokens = (last if masks is None else masks.apply(last, rows)).argmax(dim=-1)
+        tokens = choose(last if masks is None else masks.apply(last, rows), rows, step)
         for row, token in zip(rows, tokens.tolist(), strict=True):
             if row not in done:
                 written[row].append(token)

@@ -5,13 +5,13 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-import datasets
 from gmner.errors import ConfigError, GmnerError
 from gmner.models.qwen_vl.encoder import Encoder, pad_rows
 from gmner.models.qwen_vl.vision_attention import run_tower_forward_only

@@ -1,0 +1,1 @@
+"""Stage `refine`: a trained adapter made better by its own answers and the scorer's verdicts."""
