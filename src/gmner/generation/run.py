@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,12 +71,21 @@ class Shards:
 
     def read(self, number: int) -> list[Output] | None:
         """Return a batch that is done, or None."""
-        path = self._path(number)
-        return [Output(**row) for row in read_json(path)] if path.exists() else None
+        rows = self.read_rows(number)
+        return None if rows is None else [Output(**row) for row in rows]
 
     def write(self, number: int, outputs: Sequence[Output]) -> None:
         """Keep a batch."""
-        write_json(self._path(number), [asdict(output) for output in outputs])
+        self.write_rows(number, [asdict(output) for output in outputs])
+
+    def read_rows(self, number: int) -> list[dict[str, Any]] | None:
+        """Return the rows of a batch that is done as plain values, or None."""
+        path = self._path(number)
+        return list(read_json(path)) if path.exists() else None
+
+    def write_rows(self, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the rows of a batch."""
+        write_json(self._path(number), list(rows))
 
     def clear(self) -> None:
         """Forget every batch."""

@@ -45,13 +45,18 @@ def curve_rows(
 
 
 def write_curves(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write curves.csv and curves.png into `folder`."""
+    """Write curves.csv and curves.png of supervised training into `folder`."""
+    write_rows(folder / "curves.csv", rows, COLUMNS)
+    _plot(folder / "curves.png", rows)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows as a table with six significant digits; what a row lacks is empty."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows([{name: _shown(value) for name, value in row.items()} for row in rows])
-    write_text(folder / "curves.csv", stream.getvalue())
-    _plot(folder / "curves.png", rows)
+    write_text(path, stream.getvalue())
 
 
 def _shown(value: Any) -> Any:
@@ -65,9 +70,7 @@ def _plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     axes = figure.subplots(2, 2).ravel()
     for axis, (name, title) in zip(axes, panels, strict=False):
-        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-        axis.plot(*zip(*points, strict=True) if points else ([], []), linewidth=1)
-        axis.set(title=title, xlabel="optimizer step")
+        draw_line(axis, rows, name, title)
     for name in ("gmner_f1", "mner_f1", "eeg_f1"):
         points = [(row["step"], row[f"dev_{name}"]) for row in rows if row.get(f"dev_{name}") is not None]
         if points:
@@ -79,7 +82,19 @@ def _plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         points = [(row["step"], row["token_accuracy"]) for row in rows if row.get("token_accuracy") is not None]
         axes[3].plot(*zip(*points, strict=True) if points else ([], []), linewidth=1)
         axes[3].set(title="share of tokens right", xlabel="optimizer step", ylim=(0, 1))
-    for axis in axes:
+    save_figure(figure, path)
+
+
+def draw_line(axis: Any, rows: Sequence[Mapping[str, Any]], name: str, title: str) -> None:
+    """Draw one column over the optimizer steps; rows without it are left out."""
+    points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+    axis.plot(*zip(*points, strict=True) if points else ([], []), linewidth=1)
+    axis.set(title=title, xlabel="optimizer step")
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG with the same bytes for the same curves."""
+    for axis in figure.axes:
         axis.grid(alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})

@@ -4,10 +4,11 @@ Of each tweet a group of answers is sampled by our own decoder; an answer's adva
 mean. Only the adapter learns, the vision tower is never run backward.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import torch
@@ -20,8 +21,12 @@ from gmner.config.refine import RefineSettings
 from gmner.core.records import Sample
 from gmner.models.qwen_vl.encoder import Encoder
 from gmner.prompts.model import build_messages
+from gmner.runtime.progress import Progress
+from gmner.storage.files import write_json
 from gmner.storage.images import open_image
+from gmner.training.callbacks import COMPLETE, StopRequest
 from gmner.training.refine.rollouts import Rollout, Sampler
+from gmner.training.trainer import TrainingDiverged
 
 PARTS = ("mention", "mner", "gmner", "form")
 
@@ -47,11 +52,11 @@ def policy_trainer(job: PolicyJob, work_dir: Path, callbacks: Sequence[TrainerCa
     processor.tokenizer.padding_side = "left"
     trainer = PolicyTrainer(
         model=job.model,
-        reward_funcs=[rewarded],
+        reward_funcs=cast(Any, [rewarded]),
         args=policy_config(job, work_dir),
         train_dataset=_prompts(job),
         processing_class=processor,
-        rollout_func=rewarded.roll_out,
+        rollout_func=cast(Any, rewarded.roll_out),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -61,10 +66,53 @@ def policy_trainer(job: PolicyJob, work_dir: Path, callbacks: Sequence[TrainerCa
 
 
 class PolicyTrainer(GRPOTrainer):
-    """TRL's trainer without the model card it writes beside each checkpoint."""
+    """TRL's trainer; a loss that is no number stops it, and no model card is written beside a checkpoint."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss of a micro-batch; raises TrainingDiverged if it is not finite."""
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            raise TrainingDiverged(
+                f"refine: the loss is {loss.item()} at step {self.state.global_step}; lower refine.learning_rate, "
+                "raise refine.kl, or set train.precision: fp32; then rerun"
+            )
+        return loss
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write no model card."""
+
+
+class PolicyCallback(TrainerCallback):
+    """Shows progress, asks for checkpoints by the clock and on a stop request, and marks those that are whole."""
+
+    def __init__(self, stop: StopRequest, checkpoint_seconds: float) -> None:
+        self.stop, self.checkpoint_seconds = stop, checkpoint_seconds
+        self._last_save = time.monotonic()
+        self._progress: Progress | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the clocks."""
+        self._last_save = time.monotonic()
+        self._progress = Progress("refine", state.max_steps, "updates", state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for a checkpoint if one is due."""
+        due = time.monotonic() - self._last_save >= self.checkpoint_seconds
+        control.should_save = control.should_save or due or self.stop.asked
+        control.should_training_stop = control.should_training_stop or self.stop.asked
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Count the update in the line of progress."""
+        if self._progress is not None and logs and "reward" in logs:
+            parts = ", ".join(f"{part} {float(logs[f'reward_{part}']):.3f}" for part in PARTS)
+            self._progress.advance(1, f"reward {float(logs['reward']):.3f} ({parts})")
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Mark the checkpoint as complete."""
+        self._last_save = time.monotonic()
+        write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE, {"step": state.global_step})
 
 
 def policy_config(job: PolicyJob, work_dir: Path) -> GRPOConfig:
@@ -135,9 +183,9 @@ class _Rewarded:
 
     def __call__(self, prompts: Any, completions: Any, **about: Any) -> list[float]:
         """Return the rewards of the answers drawn last, and log their parts."""
-        log = about.get("log_metric")
-        for part in PARTS if log is not None else ():
-            log(f"reward_{part}", sum(getattr(one.reward, part) for one in self._last) / len(self._last))
+        for part in PARTS:
+            mean = sum(getattr(one.reward, part) for one in self._last) / len(self._last)
+            about["log_metric"](f"reward_{part}", mean)
         return [rollout.reward.total for rollout in self._last]
 
 

@@ -1,7 +1,7 @@
 """Sampled answers of train tweets, each with its reward.
 
-What is drawn follows from (seed, round, sample, number of the answer) alone, so a resumed run draws what an uninterrupted
-one draws, and a tweet draws the same whatever tweets are beside it.
+What is drawn follows from (seed, round, sample, number of the answer) alone, so a resumed run draws what an
+uninterrupted one draws, and a tweet draws the same whatever tweets are beside it.
 """
 
 from collections.abc import Sequence
