@@ -100,11 +100,33 @@ def add_adapter(model: Any, adapter_dir: Path | str, merge: bool) -> Any:
     from peft import PeftModel
 
     place = Path(adapter_dir)
+    check_adapter(place)
+    tuned = PeftModel.from_pretrained(model, place, use_safetensors=True, local_files_only=True)
+    return tuned.merge_and_unload().eval() if merge else tuned.eval()
+
+
+def trainable_adapter(model: Any, adapter_dir: Path | str) -> Any:
+    """Put the LoRA weights of a run folder onto `model` to train them further; the backbone stays frozen.
+
+    The adapter's weights are float32 whatever the backbone's dtype: small updates would be lost otherwise. Raises
+    DataError if the folder holds no adapter in safetensors.
+    """
+    from peft import PeftModel
+
+    place = Path(adapter_dir)
+    check_adapter(place)
+    tuned = PeftModel.from_pretrained(model, place, is_trainable=True, use_safetensors=True, local_files_only=True)
+    for weight in tuned.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return tuned
+
+
+def check_adapter(place: Path) -> None:
+    """Raise DataError if `place` is not a run's folder with an adapter in safetensors."""
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         if not (place / name).exists():
             raise DataError(f"{place}: no {name}; expected a run's folder: run the train stage again")
-    tuned = PeftModel.from_pretrained(model, place, use_safetensors=True, local_files_only=True)
-    return tuned.merge_and_unload().eval() if merge else tuned.eval()
 
 
 def identity_of(folder: Path | str) -> dict[str, Any]:

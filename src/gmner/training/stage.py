@@ -17,7 +17,7 @@ from gmner.core.records import Sample
 from gmner.errors import ConfigError
 from gmner.generation.decode import Decoder
 from gmner.models.adapter_folder import MANIFEST_FILE, RunInfo, write_manifest
-from gmner.models.loading import device_of, dtype_of, load_backbone
+from gmner.models.loading import device_of, dtype_of, load_backbone, trainable_adapter
 from gmner.models.quantization import prepare_for_training
 from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
 from gmner.models.qwen_vl.processor import load_processor
@@ -67,6 +67,7 @@ class TrainJob:
     seed: int
     scorer: Scorer | None
     identity: dict[str, Any]
+    start: Path | None = None  # folder of the run whose adapter is trained further; None: a new adapter
 
 
 def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
@@ -89,6 +90,8 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     dtype = dtype_of(train.precision, device)
     model = load_backbone(job.backbone_dir, dtype, device, train.attention, train.quantization, train.liger)
     model = prepare_for_training(model, dtype)
+    if job.start is not None:
+        model = trainable_adapter(model, job.start)
     dev = list(job.dev)[: train.eval_samples] if train.select == "best" else []
     if train.select == "best" and (not dev or job.scorer is None):
         raise ConfigError("train.select is 'best', but there are no dev samples; set train.select: last")
@@ -155,7 +158,7 @@ def _trainer(
         args=trainer_config(train, job.seed, str(work_dir), dtype, workers),
         data_collator=RowCollator(rows, encoder, bank),
         processing_class=encoder.tokenizer,
-        peft_config=lora_config(train.lora, str(job.backbone_dir)),
+        peft_config=None if job.start else lora_config(train.lora, str(job.backbone_dir)),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)

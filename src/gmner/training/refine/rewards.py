@@ -35,7 +35,7 @@ class Reward:
 
 
 def reward_of(
-    output: str, gold: Sequence[Record], tokens: Sequence[str], settings: RewardSettings, whole: bool
+    output: str, gold: Sequence[Record], tokens: Sequence[str], settings: RewardSettings, whole: bool = True
 ) -> Reward:
     """Return the reward of an output against the gold records, boxes of both in the model's frame.
 
