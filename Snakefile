@@ -26,13 +26,14 @@ if container_image():
 
 
 include: "rules/common.smk"
+include: "rules/arguments.smk"
 
 
 rule table1:
     """What is made when nothing is named: the main results, results/table1.csv."""
     default_target: True
     input:
-        tables("table1"),
+        "results/table1.csv",
 
 
 include: "rules/download.smk"
@@ -42,7 +43,8 @@ include: "rules/rationales.smk"
 include: "rules/targets.smk"
 include: "rules/train.smk"
 include: "rules/generate.smk"
-include: "rules/score.smk"
+include: "rules/predictions.smk"
+include: "rules/scores.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
 
@@ -50,5 +52,5 @@ include: "rules/report.smk"
 rule all:
     """Everything that the configuration asks for: all its tables, its figure, and the report."""
     input:
-        tables(),
-        "results/report.html",
+        every("tables"),
+        every("report"),

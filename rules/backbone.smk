@@ -8,16 +8,16 @@ rule backbones:
 rule prepare_backbone:
     """One backbone: shipped (tiny), from the hub at its pinned revision, or a folder of the user's."""
     input:
+        unpack(inputs_of("backbone")),
         shipped=shipped_backbone,
-        trained=inputs_of("backbone", "pretrain_tiny"),
     output:
-        "resources/backbones/{name}/manifest.json",
+        result_of("backbone"),
     log:
-        "results/logs/backbone/{name}.log",
+        log_of("backbone"),
     benchmark:
-        "results/benchmarks/backbone/{name}.tsv"
+        benchmark_of("backbone")
     conda:
-        "../envs/train.yaml"
+        environment_of("backbone")
     resources:
         mem_mb=4000,
         runtime=240,
@@ -26,20 +26,20 @@ rule prepare_backbone:
         folder=subpath(output[0], parent=True),
         source=tiny_arguments,
     shell:
-        "python -m gmner backbone --settings {params.settings:q} {params.source:q} --out-dir {params.folder:q}"
+        "python -m gmner stage backbone --settings {params.settings:q} {params.source:q} --out-dir {params.folder:q}"
         " 2>&1 | tee -i {log:q}"
 
 
 rule rebuild_tiny_backbone:
-    """The tiny backbone from scratch, about an hour on two cores; where a backbone says rebuild: true."""
+    """The tiny backbone from scratch, about an hour on two cores; for a backbone that says rebuild: true."""
     output:
-        "resources/pretrained/{name}/manifest.json",
+        result_of("pretrain_tiny"),
     log:
-        "results/logs/pretrain_tiny/{name}.log",
+        log_of("pretrain_tiny"),
     benchmark:
-        "results/benchmarks/pretrain_tiny/{name}.tsv"
+        benchmark_of("pretrain_tiny")
     conda:
-        "../envs/train.yaml"
+        environment_of("pretrain_tiny")
     threads: 8
     resources:
         mem_mb=8000,
@@ -49,5 +49,5 @@ rule rebuild_tiny_backbone:
         folder=subpath(output[0], parent=True),
         work="results/work/pretrain_tiny/{name}",
     shell:
-        "python -m gmner pretrain-tiny --settings {params.settings:q} --work-dir {params.work:q}"
+        "python -m gmner stage pretrain_tiny --settings {params.settings:q} --work-dir {params.work:q}"
         " --out-dir {params.folder:q} 2>&1 | tee -i {log:q}"

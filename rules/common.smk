@@ -1,15 +1,19 @@
-# What the rules share: the checked configuration, and functions that look a job's settings up in its plan.
+# What the rules share: the checked configuration, and functions that look up a job in its plan.
+#
+# Which stage reads what, and where its result lies, is said once, in src/gmner/workflow/stages.py.
 import os
-import re
 import shlex
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from gmner.workflow import killed_runs as session
 from gmner.config import load_config
 from gmner.errors import GmnerError
-from gmner.workflow.plan import Job, Plan, compact
+from gmner.workflow import environments
+from gmner.workflow import killed_runs as session
+from gmner.workflow.plan import Plan, compact
+from gmner.workflow.job import Job
+from gmner.workflow.stages import STAGES
 
 
 wildcard_constraints:
@@ -18,24 +22,6 @@ wildcard_constraints:
     name=r"[A-Za-z0-9][\w.-]*",
     seed=r"\d+",
     shard=r"\d+-of-\d+",
-
-
-OF_RUN = "{dataset}/{run}/seed{seed}"
-PLACES = {
-    "download": "resources/{name}/manifest.json",
-    "samples": "results/samples/{dataset}/samples.parquet",
-    "backbone": "resources/backbones/{name}/manifest.json",
-    "pretrain_tiny": "resources/pretrained/{name}/manifest.json",
-    "rationales": "results/rationales/{dataset}/{name}/rationales.parquet",
-    "targets": f"results/targets/{OF_RUN}/targets.parquet",
-    "train": f"results/adapter/{OF_RUN}/manifest.json",
-    "api_outputs": f"results/outputs/{OF_RUN}/outputs.parquet",
-    "generate": f"results/outputs/{OF_RUN}/outputs.parquet",
-    "predictions": f"results/predictions/{OF_RUN}/predictions.parquet",
-    "scores": f"results/scores/{OF_RUN}/scores.json",
-    "table": "results/{name}.csv",
-    "report": "results/report.html",
-}
 
 
 def prepare_environment():
@@ -68,7 +54,7 @@ def keep_records_with_results():
 
 
 def begin_session():
-    """Make good what killed runs left here, and let this one's jobs know whose they are; see gmner/session.py."""
+    """Clean up after killed runs, and let this one's jobs know whose they are; see gmner/workflow/killed_runs.py."""
     os.environ[session.OWNER_VARIABLE] = session.owner_of_jobs()
     if not workflow.is_main_process:
         if workflow.remote_exec:
@@ -82,7 +68,7 @@ def begin_session():
 
 
 def kept(path):
-    """Return where something lies that is no job's result: with the local copies where results are in a storage."""
+    """Return where something lies that is no job's result: with the local copies if results are in a storage."""
     settings = workflow.storage_settings
     if settings is None or settings.default_storage_provider is None:
         return path
@@ -91,8 +77,41 @@ def kept(path):
 
 def job_of(stage, wildcards):
     """Return a rule's job for its wildcards."""
-    found = {name: value for name, value in dict(wildcards).items() if name != "shard"}
+    found = {name: value for name, value in dict(wildcards).items() if name in STAGES[stage].per}
     return Job(stage, **{**found, "seed": int(found.get("seed", 0))})
+
+
+def result_of(stage, beside=None):
+    """Return the pattern of a stage's main result, or of another file in its folder."""
+    path = STAGES[stage].result
+    return path if beside is None else f"{path.rpartition('/')[0]}/{beside}"
+
+
+def every(stage):
+    """Return the main results of all of a stage's jobs."""
+    return [PLAN.place(job) for job in PLAN.jobs(stage)]
+
+
+def log_of(stage, folder="logs", suffix=".log", shard=""):
+    """Return the pattern of a stage's log, or of its file in another folder of results/."""
+    return f"results/{folder}/{STAGES[stage].label}{shard}{suffix}"
+
+
+def benchmark_of(stage, shard=""):
+    """Return the pattern of what Snakemake measures of a stage's jobs."""
+    return log_of(stage, "benchmarks", ".tsv", shard)
+
+
+def inputs_of(stage):
+    """Return the input function of a rule: the results that a job reads, under the names of their stages."""
+
+    def results(wildcards):
+        found = {}
+        for before in PLAN.inputs(job_of(stage, wildcards)):
+            found.setdefault(before.stage, []).append(PLAN.place(before))
+        return {name: paths[0] if len(paths) == 1 else paths for name, paths in found.items()}
+
+    return results
 
 
 def decided_by(stage):
@@ -111,39 +130,25 @@ def decided_by(stage):
     }
 
 
-def inputs_of(stage, source):
-    """Return the input function of a rule: the results of stage `source` that a job of `stage` reads, if any."""
-
-    def results(wildcards):
-        found = [place(before) for before in PLAN.inputs(job_of(stage, wildcards)) if before.stage == source]
-        return found[0] if len(found) == 1 else found
-
-    return results
+def environment_of(stage):
+    """Return the software environment of a stage's jobs."""
+    fixed = STAGES[stage].way.environment
+    if isinstance(fixed, str):
+        return f"../envs/{fixed}.yaml"
+    return lambda wildcards: f"../envs/{PLAN.environment(job_of(stage, wildcards))}.yaml"
 
 
-def shards_of(stage):
-    """Return an input function: the shards' results, for what gathers them; none where the work is done at once."""
-
-    def results(wildcards):
-        job = job_of(stage, wildcards)
-        count = shards_asked(job)
-        folder = Path(place(job)).parent / "shards"
-        suffix = Path(place(job)).suffix if stage == "generate" else ".json"
-        return [f"{folder}/{number}-of-{count}{suffix}" for number in range(count)] if count > 1 else []
-
-    return results
+def asked_of_machine(stage, what, *more):
+    """Return a function for a rule's threads or resources; `what` is one of gmner.workflow.environments."""
+    return lambda wildcards: what(PLAN, job_of(stage, wildcards), *more)
 
 
-def shards_asked(job):
-    """Return in how many jobs a stage's work is done."""
-    if job.stage == "generate":
-        return PLAN.config.runs[job.run].generate.shards
-    return getattr(PLAN.config.teachers[job.name], "shards", 1)
+def threads_told(stage):
+    """Return the number of threads for the command, the same on fewer cores: it decides a sum's last bits.
 
-
-def gather_arguments(wildcards, input):
-    """Return the arguments that name the shards to put together."""
-    return ["--gather", *input.shards] if input.shards else []
+    Takes `input` so that another number is no reason to train again.
+    """
+    return lambda wildcards, input: str(environments.threads(PLAN, job_of(stage, wildcards)))
 
 
 def work_of(stage):
@@ -156,115 +161,9 @@ def work_of(stage):
     return folder
 
 
-def place(job):
-    """Return where a job's main result is."""
-    return PLACES[job.stage].format(**vars(job))
-
-
-def every(stage):
-    """Return the main results of all of a stage's jobs."""
-    return [place(job) for job in PLAN.jobs(stage)]
-
-
-def tables(*names):
-    """Return an input function: the named tables, or all that are configured."""
-    return lambda wildcards: [f"results/{name}.csv" for name in names or PLAN.config.tables.asked()]
-
-
-def gpus_of_backbone(wildcards):
-    """Return how many GPUs a job with its run's backbone asks for: the tiny one is made for the processor."""
-    return int(PLAN.config.backbones[PLAN.config.runs[wildcards.run].backbone].kind != "tiny")
-
-
-def gpus_of_outputs(wildcards):
-    """Return how many GPUs the answers of a run ask for; none where they come in shards and are only gathered."""
-    return gpus_of_backbone(wildcards) if PLAN.config.runs[wildcards.run].generate.shards == 1 else 0
-
-
-def gpus_of_training(wildcards):
-    """Return how many GPUs a training asks for on all its machines together: one a process."""
-    return gpus_of_backbone(wildcards) * PLAN.config.runs[wildcards.run].train.launch.world
-
-
-def threads_of_run(wildcards):
-    """Return how many threads of the processor a run's training and answers get, by the configuration alone."""
-    run = PLAN.config.runs[wildcards.run]
-    return run.threads or (1 if PLAN.config.backbones[run.backbone].kind == "tiny" else 8)
-
-
-def threads_told(wildcards, input):
-    """Return the same for the command, which gets as many on fewer cores too: their number decides a sum's last bits.
-
-    Takes `input` so that another number is no reason to train again.
-    """
-    return str(threads_of_run(wildcards))
-
-
-def nodes_of_training(wildcards):
-    """Return on how many machines a training runs."""
-    return PLAN.config.runs[wildcards.run].train.launch.nodes
-
-
-def gpus_of_teacher(wildcards):
-    """Return how many GPUs a teacher asks for on this side: one, where it is a model in the job itself."""
-    name = wildcards.get("name") or PLAN.config.runs[wildcards.run].teacher
-    return int(PLAN.config.teachers[name].provider == "local")
-
-
 def teacher_store(wildcards, input):
     """Return the folder of the teachers' raw answers. Takes `input` so that a move of it is no reason to ask again."""
     return kept("resources/teacher-store")
-
-
-def environment_of_teacher(wildcards):
-    """Return the environment of a teacher's job."""
-    return "../envs/train.yaml" if gpus_of_teacher(wildcards) else "../envs/teacher.yaml"
-
-
-def environment_of_generation(wildcards):
-    """Return the environment in which a run's model answers: vLLM has one of its own."""
-    engine = PLAN.config.runs[wildcards.run].generate.engine
-    return "../envs/vllm.yaml" if engine == "vllm" else "../envs/train.yaml"
-
-
-def runs_of(*kinds):
-    """Return a pattern that matches the names of the runs of some kinds and nothing else."""
-    return "|".join(re.escape(name) for name, run in PLAN.config.runs.items() if run.kind in kinds) or "(?!)"
-
-
-def shipped_backbone(wildcards):
-    """Return the manifest of the tiny backbone that ships with the project, for a backbone that is made of it."""
-    backbone = PLAN.config.backbones[wildcards.name]
-    return (
-        local("workflow/assets/tiny/manifest.json")
-        if backbone.kind == "tiny" and not backbone.rebuild
-        else []
-    )
-
-
-def tiny_arguments(wildcards, input):
-    """Return the argument that names the folder of the tiny backbone, shipped or trained here."""
-    return ["--tiny", str(Path(str(input[0])).parent)] if len(input) else []
-
-
-def source_folders(wildcards):
-    """Return the arguments that name the folders which a data set is read from."""
-    dataset = PLAN.config.datasets[wildcards.dataset]
-    if dataset.kind != "twitter":
-        return []
-    found = ["--annotations-dir", "resources/twitter-gmner"]
-    found += ["--images-dir", dataset.images_dir or "resources/twitter-images"]
-    return [*found, "--fine-dir", "resources/twitter-fmnerg"] if dataset.fine else found
-
-
-def rationales_or_none(wildcards, input):
-    """Return the run's rationales for the command line, or the word none."""
-    return str(input.rationales) if input.rationales else "none"
-
-
-def adapter_arguments(wildcards, input):
-    """Return the argument that names a tuned run's adapter folder."""
-    return ["--adapter", str(Path(str(input.adapter)).parent)] if input.adapter else []
 
 
 try:

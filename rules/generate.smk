@@ -1,104 +1,65 @@
-# Inference: each test tweet answered once.
+# Answers: each test tweet answered once, in the way of the run's kind (src/gmner/workflow/run_kinds.py).
 rule generate:
     """Stage 6: let each run's model answer the test tweets."""
     input:
         every("generate"),
-        every("api_outputs"),
 
 
 rule generate_shard:
-    """One shard of a run's answers, where generate.shards is more than one; gone when all are gathered."""
+    """One shard of a run's answers, if generate.shards is more than one; gone when all are gathered."""
     input:
-        samples="results/samples/{dataset}/samples.parquet",
-        backbone=inputs_of("generate", "backbone"),
-        adapter=inputs_of("generate", "train"),
+        unpack(inputs_of("generate")),
     output:
-        temp("results/outputs/{dataset}/{run}/seed{seed}/shards/{shard}.parquet"),
+        temp(result_of("generate", "shards/{shard}.parquet")),
     log:
-        "results/logs/generate/{dataset}/{run}/seed{seed}-{shard}.log",
+        log_of("generate", shard="-{shard}"),
     benchmark:
-        "results/benchmarks/generate/{dataset}/{run}/seed{seed}-{shard}.tsv"
-    wildcard_constraints:
-        run=runs_of("tuned", "untuned"),
+        benchmark_of("generate", shard="-{shard}")
     conda:
-        environment_of_generation
-    threads: threads_of_run
+        environment_of("generate")
+    threads: asked_of_machine("generate", environments.threads)
     resources:
-        mem_mb=32000,
+        mem_mb=asked_of_machine("generate", environments.memory_of_answers),
         runtime=480,
-        gpu=gpus_of_backbone,
+        gpu=asked_of_machine("generate", environments.gpus),
     params:
         **decided_by("generate"),
-        backbone=subpath(input.backbone, parent=True),
-        adapter=adapter_arguments,
+        read=what_is_read,
         work=work_of("generate"),
-        threads=threads_told,
+        threads=threads_told("generate"),
     shell:
-        "OMP_NUM_THREADS={params.threads:q} python -m gmner generate "
-        "--settings {params.settings:q} --samples {input.samples:q} --split test"
-        " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q}/{wildcards.shard}"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner stage generate --settings {params.settings:q}"
+        " {params.read:q} --split test --work-dir {params.work:q}/{wildcards.shard}"
         " --shard {wildcards.shard} --out {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule generate_outputs:
-    """One run's raw answers, or its shards' put together; an untuned run uses the backbone as it is."""
+    """One run's raw answers, or its shards' put together."""
     input:
-        samples="results/samples/{dataset}/samples.parquet",
-        backbone=inputs_of("generate", "backbone"),
-        adapter=inputs_of("generate", "train"),
-        shards=shards_of("generate"),
+        unpack(inputs_of("generate")),
+        shards=shards_to_gather,
     output:
-        "results/outputs/{dataset}/{run}/seed{seed}/outputs.parquet",
+        table=result_of("generate"),
+        report=result_of("generate", "report.json"),
     log:
-        "results/logs/generate/{dataset}/{run}/seed{seed}.log",
+        log_of("generate"),
     benchmark:
-        "results/benchmarks/generate/{dataset}/{run}/seed{seed}.tsv"
-    wildcard_constraints:
-        run=runs_of("tuned", "untuned"),
+        benchmark_of("generate")
     conda:
-        environment_of_generation
-    threads: threads_of_run
+        environment_of("generate")
+    threads: asked_of_machine("generate", environments.threads)
     resources:
-        mem_mb=32000,
-        runtime=480,
-        gpu=gpus_of_outputs,
+        mem_mb=asked_of_machine("generate", environments.memory_of_answers),
+        runtime=1440,
+        gpu=lambda wildcards: environments.gpus(PLAN, job_of("generate", wildcards), shards_of(wildcards)),
     params:
         **decided_by("generate"),
-        backbone=subpath(input.backbone, parent=True),
-        adapter=adapter_arguments,
+        read=what_is_read,
         work=work_of("generate"),
-        threads=threads_told,
+        store=teacher_store,
+        threads=threads_told("generate"),
         gather=gather_arguments,
     shell:
-        "OMP_NUM_THREADS={params.threads:q} python -m gmner generate "
-        "--settings {params.settings:q} --samples {input.samples:q} --split test"
-        " --backbone {params.backbone:q} {params.adapter:q} --work-dir {params.work:q} {params.gather:q}"
-        " --out {output:q} 2>&1 | tee -i {log:q}"
-
-
-rule ask_model:
-    """One api run's raw answers: a provider's model answers by itself, through the teachers' store and budget."""
-    input:
-        samples="results/samples/{dataset}/samples.parquet",
-        model=inputs_of("api_outputs", "backbone"),
-    output:
-        table="results/outputs/{dataset}/{run}/seed{seed}/outputs.parquet",
-        report="results/outputs/{dataset}/{run}/seed{seed}/report.json",
-    log:
-        "results/logs/generate/{dataset}/{run}/seed{seed}.log",
-    benchmark:
-        "results/benchmarks/generate/{dataset}/{run}/seed{seed}.tsv"
-    wildcard_constraints:
-        run=runs_of("api"),
-    conda:
-        environment_of_teacher
-    resources:
-        mem_mb=4000,
-        runtime=1440,
-        gpu=gpus_of_teacher,
-    params:
-        **decided_by("api_outputs"),
-        store=teacher_store,
-    shell:
-        "python -m gmner api-outputs --settings {params.settings:q} --samples {input.samples:q} --split test"
-        " --out {output.table:q} --report {output.report:q} --store {params.store:q} 2>&1 | tee -i {log:q}"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner stage generate --settings {params.settings:q}"
+        " {params.read:q} --split test --work-dir {params.work:q} --store {params.store:q} {params.gather:q}"
+        " --out {output.table:q} --report {output.report:q} 2>&1 | tee -i {log:q}"

@@ -1,28 +1,28 @@
-# Samples: every data set in one form.
+# Samples: every dataset in one form.
 rule samples:
-    """Stage 1: read or draw the data sets: one table of samples and one report each."""
+    """Stage 1: read or draw the datasets: one table of samples and one report each."""
     input:
         every("samples"),
 
 
 rule make_samples:
-    """One data set's samples."""
+    """One dataset's samples."""
     input:
-        inputs_of("samples", "download"),
+        unpack(inputs_of("samples")),
     output:
-        table="results/samples/{dataset}/samples.parquet",
+        table=result_of("samples"),
         report=report(
-            "results/samples/{dataset}/report.json",
+            result_of("samples", "report.json"),
             caption="../workflow/report/samples.rst",
             category="Data",
         ),
-        readable="results/samples/{dataset}/report.md",
+        readable=result_of("samples", "report.md"),
     log:
-        "results/logs/samples/{dataset}.log",
+        log_of("samples"),
     benchmark:
-        "results/benchmarks/samples/{dataset}.tsv"
+        benchmark_of("samples")
     conda:
-        "../envs/data.yaml"
+        environment_of("samples")
     resources:
         mem_mb=2000,
         runtime=30,
@@ -30,5 +30,5 @@ rule make_samples:
         **decided_by("samples"),
         sources=source_folders,
     shell:
-        "python -m gmner samples --settings {params.settings:q} --dataset {wildcards.dataset:q} {params.sources:q}"
-        " --out {output.table:q} --report {output.report:q} 2>&1 | tee -i {log:q}"
+        "python -m gmner stage samples --settings {params.settings:q} --dataset {wildcards.dataset:q}"
+        " {params.sources:q} --out {output.table:q} --report {output.report:q} 2>&1 | tee -i {log:q}"

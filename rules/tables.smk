@@ -10,48 +10,50 @@ localrules:
 rule tables:
     """Stage 9: lay the scores out as the paper's Tables 1 to 3 and its Figure 3."""
     input:
-        tables(),
+        every("tables"),
 
 
 rule write_table:
     """One of Tables 1 to 3: for programs (csv), for reading (md) and for papers (tex)."""
     input:
-        scores=inputs_of("table", "scores"),
+        unpack(inputs_of("tables")),
         paper=local("workflow/paper/{name}.csv"),
     output:
-        csv=report("results/{name}.csv", caption="../workflow/report/table.rst", category="Tables"),
-        md="results/{name}.md",
-        tex="results/{name}.tex",
+        csv=report(result_of("tables"), caption="../workflow/report/table.rst", category="Tables"),
+        md=result_of("tables", "{name}.md"),
+        tex=result_of("tables", "{name}.tex"),
     log:
-        "results/logs/table/{name}.log",
+        log_of("tables"),
     wildcard_constraints:
         name="table[123]",
     conda:
-        "../envs/report.yaml"
+        environment_of("tables")
     params:
-        **decided_by("table"),
+        **decided_by("tables"),
     shell:
-        "python -m gmner table --name {wildcards.name} --settings {params.settings:q} --scores {input.scores:q}"
+        "python -m gmner stage tables --name {wildcards.name} --settings {params.settings:q} --scores {input.scores:q}"
         " --paper {input.paper:q} --out {output.csv:q} 2>&1 | tee -i {log:q}"
 
 
 rule draw_figure3:
     """Figure 3: metrics against the strength of box perturbation."""
     input:
-        scores=inputs_of("table", "scores"),
+        unpack(inputs_of("tables")),
     output:
-        csv="results/{name}.csv",
-        md="results/{name}.md",
-        png=report("results/{name}.png", caption="../workflow/report/figure3.rst", category="Tables"),
-        pdf="results/{name}.pdf",
+        csv=result_of("tables"),
+        md=result_of("tables", "{name}.md"),
+        png=report(
+            result_of("tables", "{name}.png"), caption="../workflow/report/figure3.rst", category="Tables"
+        ),
+        pdf=result_of("tables", "{name}.pdf"),
     log:
-        "results/logs/table/{name}.log",
+        log_of("tables"),
     wildcard_constraints:
         name="figure3",
     conda:
-        "../envs/report.yaml"
+        environment_of("tables")
     params:
-        **decided_by("table"),
+        **decided_by("tables"),
     shell:
-        "python -m gmner table --name {wildcards.name} --settings {params.settings:q} --scores {input.scores:q}"
+        "python -m gmner stage tables --name {wildcards.name} --settings {params.settings:q} --scores {input.scores:q}"
         " --out {output.csv:q} 2>&1 | tee -i {log:q}"

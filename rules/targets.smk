@@ -6,18 +6,17 @@ rule targets:
 
 
 rule make_targets:
-    """One run's targets for one data set and seed."""
+    """One run's targets for one dataset and seed."""
     input:
-        samples="results/samples/{dataset}/samples.parquet",
-        rationales=inputs_of("targets", "rationales"),
+        unpack(inputs_of("targets")),
     output:
-        "results/targets/{dataset}/{run}/seed{seed}/targets.parquet",
+        result_of("targets"),
     log:
-        "results/logs/targets/{dataset}/{run}/seed{seed}.log",
+        log_of("targets"),
     benchmark:
-        "results/benchmarks/targets/{dataset}/{run}/seed{seed}.tsv"
+        benchmark_of("targets")
     conda:
-        "../envs/light.yaml"
+        environment_of("targets")
     resources:
         mem_mb=2000,
         runtime=30,
@@ -25,5 +24,5 @@ rule make_targets:
         **decided_by("targets"),
         rationales=rationales_or_none,
     shell:
-        "python -m gmner targets --settings {params.settings:q} --samples {input.samples:q}"
+        "python -m gmner stage targets --settings {params.settings:q} --samples {input.samples:q}"
         " --rationales {params.rationales:q} --seed {wildcards.seed} --out {output:q} 2>&1 | tee -i {log:q}"

@@ -6,44 +6,42 @@ rule train:
 
 
 rule train_adapter:
-    """One run's adapter for one data set and seed; checkpoints are in results/work and outlive a killed job."""
+    """One run's adapter for one dataset and seed; checkpoints are in results/work and outlive a killed job."""
     input:
-        samples="results/samples/{dataset}/samples.parquet",
-        targets="results/targets/{dataset}/{run}/seed{seed}/targets.parquet",
-        backbone=inputs_of("train", "backbone"),
+        unpack(inputs_of("train")),
     output:
-        weights="results/adapter/{dataset}/{run}/seed{seed}/adapter_model.safetensors",
-        lora="results/adapter/{dataset}/{run}/seed{seed}/adapter_config.json",
-        run="results/adapter/{dataset}/{run}/seed{seed}/run.json",
-        curves="results/adapter/{dataset}/{run}/seed{seed}/curves.csv",
+        weights=result_of("train", "adapter_model.safetensors"),
+        lora=result_of("train", "adapter_config.json"),
+        run=result_of("train", "run.json"),
+        curves=result_of("train", "curves.csv"),
         plot=report(
-            "results/adapter/{dataset}/{run}/seed{seed}/curves.png",
+            result_of("train", "curves.png"),
             caption="../workflow/report/curves.rst",
             category="Training",
             labels={"dataset": "{dataset}", "run": "{run}", "seed": "{seed}"},
         ),
-        manifest="results/adapter/{dataset}/{run}/seed{seed}/manifest.json",
+        manifest=result_of("train"),
     log:
-        "results/logs/train/{dataset}/{run}/seed{seed}.log",
+        log_of("train"),
     benchmark:
-        "results/benchmarks/train/{dataset}/{run}/seed{seed}.tsv"
+        benchmark_of("train")
     priority: 10
     conda:
-        "../envs/train.yaml"
-    threads: threads_of_run
+        environment_of("train")
+    threads: asked_of_machine("train", environments.threads)
     resources:
         mem_mb=32000,
         runtime=2880,
-        gpu=gpus_of_training,
-        nodes=nodes_of_training,
+        gpu=asked_of_machine("train", environments.gpus),
+        nodes=asked_of_machine("train", environments.nodes),
     params:
         **decided_by("train"),
         backbone=subpath(input.backbone, parent=True),
         folder=subpath(output.manifest, parent=True),
         work=work_of("train"),
-        threads=threads_told,
+        threads=threads_told("train"),
     shell:
-        "OMP_NUM_THREADS={params.threads:q} python -m gmner train "
-        "--settings {params.settings:q} --samples {input.samples:q} --targets {input.targets:q}"
+        "OMP_NUM_THREADS={params.threads:q} python -m gmner stage train"
+        " --settings {params.settings:q} --samples {input.samples:q} --targets {input.targets:q}"
         " --backbone {params.backbone:q} --seed {wildcards.seed} --work-dir {params.work:q}"
         " --out-dir {params.folder:q} 2>&1 | tee -i {log:q}"

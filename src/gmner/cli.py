@@ -11,41 +11,32 @@ from collections.abc import Sequence
 from gmner.errors import GmnerError
 from gmner.runtime.system_errors import close_errors, close_output, explain, fault_of, names_a_path, say, stoppable
 
-# command: one line of help. Its code is gmner/commands/<command, - as _>.py with add_arguments and run.
+# Commands for people: one line of help each. The code is gmner/commands/<command>.py with add_arguments and run.
 COMMANDS = {
     "annotate": "find the entities of one image and text with a trained run; JSON on standard output",
-    "api-outputs": "let a provider's model answer each sample of a split, without training",
-    "backbone": "put a backbone into a folder: fetched from the hub, copied, or the one that ships here",
-    "config": "check or show a configuration, or print its schema",
-    "download": "fetch the annotations or images of a data set, resumable and checked",
-    "generate": "let a run's model answer each sample of a split",
-    "predictions": "parse a run's outputs; boxes go back to the original images",
-    "pretrain-tiny": "train the tiny backbone from scratch (about an hour on two cores)",
-    "rationales": "ask the teacher for the reasoning of each training sample",
-    "report": "write one page with tables, curves, errors and every test tweet",
-    "samples": "join annotations, boxes and images of a data set into one table",
     "score": "score any system's predictions against gold annotations",
-    "scores": "count a run's predictions against the annotation",
+    "config": "check or show a configuration, or print its schema",
     "teacher": "look after the teachers' answers: status, cost, plan, retry, export, import",
-    "table": "lay scores out as one of the paper's tables or as its figure 3",
-    "targets": "write what a run learns to answer, boxes perturbed for each epoch",
-    "train": "fine-tune a backbone with LoRA on the targets of one run and seed",
+    "stage": "run one stage by itself: what the workflow's rules run",
 }
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """Return the parser with the arguments of `command` alone: the others stay unimported."""
+def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser with the arguments of the command that `words` name: the others stay unimported."""
+    command = next((word for word in words if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog="gmner", description=__import__("gmner").__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, help_text in COMMANDS.items():
         subparser = commands.add_parser(name, help=help_text, description=help_text)
-        if name == command:
+        if name == "stage" and name == command:
+            _module_of(name).add_arguments(subparser, words[list(words).index(name) + 1 :])
+        elif name == command:
             _module_of(name).add_arguments(subparser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, 1 after an error the user can mend, 128 and its number after a signal."""
+    """Run one command; return 0, 1 after an error that the user can fix, 128 and its number after a signal."""
     with stoppable():
         try:
             status = _run(list(sys.argv[1:] if argv is None else argv))
@@ -59,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", signal.SIGINT)
-            say("interrupted; run the same command again to go on")
+            say("interrupted; rerun the same command to resume")
             return 128 + int(number)
         except Exception as error:
             line = explain(error)
@@ -73,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    command = next((word for word in arguments if not word.startswith("-")), None)
-    parsed = build_parser(command).parse_args(arguments)
+    parsed = build_parser(arguments).parse_args(arguments)
     logging.basicConfig(
         level=os.environ.get("GMNER_LOG", "INFO"), format="%(levelname)s %(message)s", stream=sys.stderr
     )

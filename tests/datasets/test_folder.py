@@ -167,7 +167,7 @@ def test_the_command_writes_table_and_report(folder, tmp_path):
     lines(folder, tweet(), tweet(image="b.png"), split="test")
     settings = {"name": "mine", "dataset": {"kind": "folder", "path": str(folder), "limit": 2}}
     out, report = tmp_path / "out/samples.parquet", tmp_path / "out/report.json"
-    command = ["samples", "--settings", json.dumps(settings), "--out", str(out), "--report", str(report)]
+    command = ["stage", "samples", "--settings", json.dumps(settings), "--out", str(out), "--report", str(report)]
     assert main(command) == 0
     first = (out.read_bytes(), report.read_bytes())
     assert [sample.sample_id for sample in read_samples(out)] == ["train/a", "test/a", "test/b"]
@@ -183,6 +183,6 @@ def test_the_command_writes_table_and_report(folder, tmp_path):
 def test_the_command_reports_errors_without_a_traceback(tmp_path, capsys):
     settings = json.dumps({"name": "t", "dataset": {"kind": "twitter"}})
     out = ["--out", str(tmp_path / "s.parquet"), "--report", str(tmp_path / "r.json")]
-    assert main(["samples", "--settings", settings, "--annotations-dir", str(tmp_path), *out]) == 1
+    assert main(["stage", "samples", "--settings", settings, "--annotations-dir", str(tmp_path), *out]) == 1
     assert "Twitter-GMNER v2.0 are missing; expected Twitter10000_v2.0/txt" in capsys.readouterr().err
     assert not (tmp_path / "s.parquet").exists()

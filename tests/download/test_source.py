@@ -227,7 +227,7 @@ def test_single_files_from_the_web_and_from_a_folder(out, tmp_path):
 
 def test_the_command_reports_errors_without_a_traceback(out, tmp_path, capsys):
     settings = {"name": "twitter-gmner", "source": {"url": "http://x/a.zip", "mirror": str(tmp_path / "nowhere")}}
-    assert main(["download", "--settings", json.dumps(settings), "--out-dir", str(out)]) == 1
+    assert main(["stage", "download", "--settings", json.dumps(settings), "--out-dir", str(out)]) == 1
     shown = capsys.readouterr().err
     assert "error: sources.twitter-gmner.mirror:" in shown and "Traceback" not in shown
 

@@ -82,7 +82,7 @@ def test_no_sample_is_lost_on_the_way(finished):
 
 
 def test_what_inference_needs_travels_with_the_adapter(finished):
-    folder = finished.root / "results/adapter/demo-gmner/full/seed42"
+    folder = finished.root / "results/train/demo-gmner/full/seed42"
     assert {"adapter_model.safetensors", "adapter_config.json", "run.json", "manifest.json", "curves.csv"} <= {
         path.name for path in folder.iterdir()
     }

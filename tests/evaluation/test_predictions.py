@@ -102,7 +102,14 @@ def test_outputs_of_other_data_are_refused(predicted: Any, outputs: list[dict[st
 
 def test_the_command(predicted: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     predicted([output(1, "<answer>Ann|PER|[5,10,55,100]</answer>")])
-    words = ["predictions", "--settings", STAGE.model_dump_json(), "--samples", str(tmp_path / "samples.parquet")]
+    words = [
+        "stage",
+        "predictions",
+        "--settings",
+        STAGE.model_dump_json(),
+        "--samples",
+        str(tmp_path / "samples.parquet"),
+    ]
     words += ["--outputs", str(tmp_path / "outputs.parquet"), "--out", str(tmp_path / "again.parquet")]
     assert main(words) == 0
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "predictions.parquet").read_bytes()

@@ -30,10 +30,10 @@ def run(
     if least_accepted is not None:
         teacher["least_accepted"] = least_accepted
     question = {"prompt": "standard", "cot": True, "types": ["PER", "LOC"], "fine": False}
-    stage = {"name": "gpt-4o", "teacher": teacher, "question": question, **settings}
+    stage = {"kind": "api", "name": "gpt-4o", "teacher": teacher, "question": question, **settings}
     arguments = ["--settings", json.dumps(stage), "--samples", str(tmp_path / "samples.parquet"), "--split", "test"]
     arguments += ["--out", str(tmp_path / "o.parquet"), "--report", str(tmp_path / "o.json")]
-    code = main(["api-outputs", *arguments, "--store", str(tmp_path / "store"), *more])
+    code = main(["stage", "generate", *arguments, "--store", str(tmp_path / "store"), *more])
     assert code == 0, capsys.readouterr().err
     return read_table(tmp_path / "o.parquet", OUTPUTS).to_pylist() if (tmp_path / "o.parquet").exists() else None
 

@@ -27,7 +27,7 @@ teachers: {gpt: {provider: openai, model: gpt}}
 defaults: {backbone: tiny, teacher: gpt}
 runs: {full: {}}
 """
-LIGHT = ("download", "samples", "backbone", "rationales", "targets", "predictions", "scores", "table", "figure",
+LIGHT = ("download", "samples", "backbone", "rationales", "targets", "predictions", "scores", "tables", "figure",
          "report", "export", "import")  # fmt: skip
 
 
@@ -93,36 +93,36 @@ class Demo:
         place = str(self.root / "data.zip")
         source = {"url": "http://127.0.0.1:1/data.zip", "mirror": place, "keep": ["txt/*.txt"]}
         told = json.dumps({"name": "twitter-gmner", "source": source})
-        return Stage(("download", "--settings", told), {"--out-dir": "source"})
+        return Stage(("stage", "download", "--settings", told), {"--out-dir": "source"})
 
     def _samples(self) -> Stage:
         told = json.dumps({"name": "demo", "dataset": DEMO})
-        return Stage(("samples", "--settings", told), {"--out": "samples.parquet", "--report": "samples.json"})
+        return Stage(("stage", "samples", "--settings", told), {"--out": "samples.parquet", "--report": "samples.json"})
 
     def _backbone(self) -> Stage:
         told = json.dumps({"name": "tiny", "backbone": {"kind": "tiny"}})
-        return Stage(("backbone", "--settings", told, "--tiny", self.tiny), {"--out-dir": "tiny"})
+        return Stage(("stage", "backbone", "--settings", told, "--tiny", self.tiny), {"--out-dir": "tiny"})
 
     def _rationales(self) -> Stage:
-        words = ("rationales", "--settings", json.dumps(TEACHER), *self._given("samples"))
+        words = ("stage", "rationales", "--settings", json.dumps(TEACHER), *self._given("samples"))
         return Stage(words, {"--out": "rationales.parquet", "--report": "rationales.json", "--store": "store"})
 
     def _targets(self) -> Stage:
         told = {"cot": True, "epochs": 1, "grbp": {}, "frame": FRAME, "fine": False, "when_refused": "drop"}
-        words = ("targets", "--settings", json.dumps(told), *self._given("samples", "rationales"), "--seed", 1)
+        words = ("stage", "targets", "--settings", json.dumps(told), *self._given("samples", "rationales"), "--seed", 1)
         return Stage(words, {"--out": "targets.parquet"})
 
     def _train(self) -> Stage:
         told = {"run": "full", "dataset": "demo", "backbone": {"kind": "tiny"}, "question": QUESTION, "train": TRAIN}
         given = (*self._given("samples", "targets"), "--backbone", self.result("tiny"), "--seed", 1)
-        words = ("train", "--settings", json.dumps(told), *given)
+        words = ("stage", "train", "--settings", json.dumps(told), *given)
         return Stage(words, {"--work-dir": "work-train", "--out-dir": "adapter"})
 
     def _generate(self) -> Stage:
         told = {"backbone": {"kind": "tiny", "frame": FRAME}, "generate": GENERATE, "question": QUESTION}
         given = (*self._given("samples"), "--backbone", self.result("tiny"))
         return Stage(
-            ("generate", "--settings", json.dumps(told), *given),
+            ("stage", "generate", "--settings", json.dumps(told), *given),
             {"--work-dir": "work-generate", "--out": "outputs.parquet"},
         )
 
@@ -133,11 +133,11 @@ class Demo:
 
     def _predictions(self) -> Stage:
         told = json.dumps({"frame": FRAME, "types": TYPES})
-        words = ("predictions", "--settings", told, *self._given("samples", "outputs"))
+        words = ("stage", "predictions", "--settings", told, *self._given("samples", "outputs"))
         return Stage(words, {"--out": "predictions.parquet"})
 
     def _scores(self) -> Stage:
-        words = ("scores", "--settings", json.dumps({"score": {}, "fine": False}))
+        words = ("stage", "scores", "--settings", json.dumps({"score": {}, "fine": False}))
         return Stage((*words, *self._given("samples", "predictions")), {"--out": "scores.json"})
 
     def _row(self) -> dict[str, Any]:
@@ -145,19 +145,19 @@ class Demo:
         scores = str(self.result("scores.json"))
         return {**told, "teacher": None, "cot": True, "strength": 0.1, "seed": 1, "scores": scores}
 
-    def _table(self) -> Stage:
+    def _tables(self) -> Stage:
         told = json.dumps({"name": "table1", "rows": [self._row()]})
-        words = ("table", "--name", "table1", "--settings", told, "--scores", self.result("scores.json"))
+        words = ("stage", "tables", "--name", "table1", "--settings", told, "--scores", self.result("scores.json"))
         return Stage((*words, "--paper", self.paper), {"--out": "table1.csv"})
 
     def _figure(self) -> Stage:
         told = json.dumps({"name": "figure3", "rows": [self._row()]})
-        words = ("table", "--name", "figure3", "--settings", told, "--scores", self.result("scores.json"))
+        words = ("stage", "tables", "--name", "figure3", "--settings", told, "--scores", self.result("scores.json"))
         return Stage(words, {"--out": "figure3.csv"})
 
     def _report(self) -> Stage:
         told = json.dumps({"datasets": [], "runs": [], "tables": [], "backbones": [], "report": {}})
-        return Stage(("report", "--settings", told, "--results", self._reference), {"--out": "report.html"})
+        return Stage(("stage", "report", "--settings", told, "--results", self._reference), {"--out": "report.html"})
 
     def _export(self) -> Stage:
         return Stage(("teacher", "export", *self._given("samples", "rationales")), {"--out": "exported.jsonl"})

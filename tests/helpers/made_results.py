@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from gmner.config.report import ReportSettings
 from gmner.config.run import ScoreSettings
 from gmner.config.stages import ReportDataset, ReportRun, ReportStage, ScoresStage, TableRow, TableStage
+from gmner.config.tables import ReportSettings
 from gmner.core.records import Box, Entity, Sample
 from gmner.datasets.oddities import Problems
 from gmner.datasets.report import data_report, write_report
@@ -147,12 +147,12 @@ def _run(results: Path, row: ReportRun, samples: list[Sample], draw: random.Rand
         lines = [f"{step},{step / 20},{4 / step:.4f},0.003,1.5,0.5,,," for step in range(1, 40)]
         head = "step,epoch,loss,learning_rate,grad_norm,token_accuracy,dev_gmner_f1,dev_mner_f1,dev_eeg_f1"
         write_text(
-            results / "adapter" / place / "curves.csv", "\n".join([head, *lines, "40,2,0.1,0,1,0.9,50,90,50"]) + "\n"
+            results / "train" / place / "curves.csv", "\n".join([head, *lines, "40,2,0.1,0,1,0.9,50,90,50"]) + "\n"
         )
         train = {"epochs": 2, "batch_size": 16, "accumulation": 1, "learning_rate": 0.003, "lora": {"r": 32}}
         details = {"steps": 40, "epoch": 1, "selected_by": "best", "samples": 1, "rows": {"longest": 9}, "train": train}
         about = {"backbone": {"id": "tiny", "revision": None}, "prompt_version": "short-0", "details": details}
-        write_json(results / "adapter" / place / "run.json", about)
+        write_json(results / "train" / place / "run.json", about)
 
 
 def _answer(sample: Sample, row: ReportRun, draw: random.Random, hostile: bool) -> dict[str, object]:

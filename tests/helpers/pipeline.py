@@ -66,7 +66,7 @@ class Pipeline:
         dataset = {"kind": "folder", "path": str(self.data), "types": TYPES, **settings}
         told = json.dumps({"name": "mine", "dataset": dataset})
         report = self.root / "report.json"
-        return command("samples", "--settings", told, "--out", self.table, "--report", report)
+        return command("stage", "samples", "--settings", told, "--out", self.table, "--report", report)
 
     def read(self, split: str | None = None) -> list[Sample]:
         """Return what the stage samples wrote."""
@@ -84,19 +84,37 @@ class Pipeline:
             "generate": {"batch_size": batch_size, "max_new_tokens": max_new_tokens},
             "question": {"prompt": "short", "types": TYPES, "cot": False, "fine": False},
         }
-        words = ["generate", "--settings", json.dumps(told), "--samples", self.table, "--backbone", self.backbone()]
+        words = [
+            "stage",
+            "generate",
+            "--settings",
+            json.dumps(told),
+            "--samples",
+            self.table,
+            "--backbone",
+            self.backbone(),
+        ]
         return command(*words, "--work-dir", self.root / "work", "--out", self.root / "outputs.parquet")
 
     def predictions(self) -> Ran:
         """Parse the answers."""
         told = json.dumps({"frame": FRAME, "types": TYPES})
-        words = ["predictions", "--settings", told, "--samples", self.table, "--outputs", self.root / "outputs.parquet"]
+        words = [
+            "stage",
+            "predictions",
+            "--settings",
+            told,
+            "--samples",
+            self.table,
+            "--outputs",
+            self.root / "outputs.parquet",
+        ]
         return command(*words, "--out", self.root / "predictions.parquet")
 
     def scores(self) -> dict[str, Any]:
         """Count, and return what was counted."""
         told = json.dumps({"score": {}, "fine": False})
-        words = ["scores", "--settings", told, "--samples", self.table]
+        words = ["stage", "scores", "--settings", told, "--samples", self.table]
         out = self.root / "scores.json"
         ran = command(*words, "--predictions", self.root / "predictions.parquet", "--out", out)
         assert ran.code == 0, ran.err

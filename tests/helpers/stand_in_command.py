@@ -36,10 +36,10 @@ def outputs(command: str, given: dict[str, str]) -> list[Path]:
     if "--report" in given:
         report = Path(given["--report"])
         found += [report, report.with_suffix(".md")]
-    if command == "table":
+    if command == "tables":
         kind = "figure3" if given["--name"] == "figure3" else "table1"
         found += [out.with_suffix(suffix) for suffix in BESIDE[kind]]
     return found
 
 
-main(sys.argv[1:])
+main(sys.argv[2:])  # without the word "stage"

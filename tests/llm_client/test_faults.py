@@ -31,7 +31,8 @@ def start(tmp_path: Path, server: FaultServer, provider: str, **more: Any) -> su
     price = {"input": INPUT_PRICE, "output": OUTPUT_PRICE}
     teacher = {"provider": provider, "model": "big", "base_url": base, "limits": limits, "price": price,
                "max_tokens": 64, "batch_poll_s": 0.05, **more}  # fmt: skip
-    command = [sys.executable, "-m", "gmner", "rationales", "--settings", json.dumps({"name": "t", "teacher": teacher}),
+    command = [sys.executable, "-m", "gmner", "stage", "rationales",
+               "--settings", json.dumps({"name": "t", "teacher": teacher}),
                "--samples", str(tmp_path / "samples.parquet"), "--out", str(tmp_path / "r.parquet"),
                "--report", str(tmp_path / "report.json"), "--store", str(tmp_path / "store")]  # fmt: skip
     keys = {"OPENAI_API_KEY": "sk-test", "ANTHROPIC_API_KEY": "sk-test"}

@@ -38,7 +38,7 @@ def test_the_key_is_nowhere(tmp_path: Path, image: Path, provider: str, accepted
         limits = {"first_wait_s": 0.01, "longest_wait_s": 0.05}
         teacher = {"provider": provider, "model": "big", "base_url": base, "limits": limits}
         settings = json.dumps({"name": "t", "teacher": teacher})
-        command = [sys.executable, "-m", "gmner", "rationales", "--settings", settings,
+        command = [sys.executable, "-m", "gmner", "stage", "rationales", "--settings", settings,
                    "--samples", str(tmp_path / "samples.parquet"), "--out", str(tmp_path / "r.parquet"),
                    "--report", str(tmp_path / "report.json"), "--store", str(tmp_path / "store")]  # fmt: skip
         environment = os.environ | {

@@ -110,7 +110,7 @@ def test_a_model_is_fetched_at_its_revision_and_loads_offline(hub: Hub, tmp_path
         "name": "small",
         "backbone": {"kind": "hub", "id": MODEL, "revision": REVISION, "mirror": hub.endpoint},
     }
-    assert main(["backbone", "--settings", json.dumps(settings), "--out-dir", str(out)]) == 0
+    assert main(["stage", "backbone", "--settings", json.dumps(settings), "--out-dir", str(out)]) == 0
     manifest = read_json(out / "manifest.json")
     assert manifest["id"] == MODEL and manifest["revision"] == REVISION
     names = {path.name for path in out.iterdir()}
@@ -210,10 +210,10 @@ def test_a_model_without_all_of_its_weights_is_refused(backbone: Path, tmp_path:
 
 def test_local_and_tiny_backbones_are_copied_with_what_they_say_of_themselves(backbone: Path, tmp_path: Path) -> None:
     local = {"name": "mine", "backbone": {"kind": "local", "path": str(backbone)}}
-    assert main(["backbone", "--settings", json.dumps(local), "--out-dir", str(tmp_path / "mine")]) == 0
+    assert main(["stage", "backbone", "--settings", json.dumps(local), "--out-dir", str(tmp_path / "mine")]) == 0
     found = read_json(tmp_path / "mine" / "manifest.json")
     assert found["id"] == "mine" and found["source"]["id"] == "random" and "config.json" in found["files"]
-    tiny = ["backbone", "--settings", json.dumps({"name": "tiny", "backbone": {"kind": "tiny"}})]
+    tiny = ["stage", "backbone", "--settings", json.dumps({"name": "tiny", "backbone": {"kind": "tiny"}})]
     assert main([*tiny, "--tiny", str(backbone), "--out-dir", str(tmp_path / "tiny")]) == 0
     assert main([*tiny, "--tiny", str(tmp_path / "no"), "--out-dir", str(tmp_path / "tiny2")]) == 1
 

@@ -51,15 +51,15 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = ["--samples", str(path), "--out", str(tmp_path / "r.parquet")]
     paths += ["--report", str(tmp_path / "r.json"), "--store", str(tmp_path / "store")]
     good = '{"name": "t", "teacher": {"provider": "template"}}'
-    assert main(["rationales", "--settings", good, *paths]) == 0
+    assert main(["stage", "rationales", "--settings", good, *paths]) == 0
     assert (tmp_path / "r.parquet").exists()
-    assert main(["rationales", "--settings", good.replace("}}", ', "stile": 1}}'), *paths]) == 1
+    assert main(["stage", "rationales", "--settings", good.replace("}}", ', "stile": 1}}'), *paths]) == 1
     assert "does not fit RationalesSettings: teacher.template: did you mean 'style'?" in capsys.readouterr().err
 
 
 def test_the_stage_imports_neither_torch_nor_an_sdk() -> None:
     code = (
-        "import sys, gmner.commands.rationales as c; "
+        "import sys, gmner.commands.stages.rationales as c; "
         "print([m for m in ('torch', 'transformers', 'openai', 'anthropic', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -210,7 +210,7 @@ def test_a_bad_archive_is_refused_and_leaves_nothing(tmp_path: Path, what: str, 
     limits = {"max_files": 50, "max_bytes": 10_000 if "bytes" in what else 100_000_000}
     out = tmp_path / "deep/er/out"
     told = json.dumps({"name": "twitter-gmner", "source": {**source, **limits}})
-    error = command("download", "--settings", told, "--out-dir", out).error
+    error = command("stage", "download", "--settings", told, "--out-dir", out).error
     assert message in error
     assert not (out / "manifest.json").exists() and not list(tmp_path.rglob("evil*")) and not list(out.rglob("*.txt"))
     faults.error("archives", what, error)

@@ -133,7 +133,9 @@ def table_of(pipeline: Pipeline, title: str) -> dict[str, str]:
     told = json.dumps({"name": "table1", "rows": [row]})
     out = pipeline.root / "table1.csv"
     paper = pipeline.repo / "workflow/paper/table1.csv"
-    ran = command("table", "--name", "table1", "--settings", told, "--scores", scores, "--paper", paper, "--out", out)
+    ran = command(
+        "stage", "tables", "--name", "table1", "--settings", told, "--scores", scores, "--paper", paper, "--out", out
+    )
     assert ran.code == 0, ran.err
     return {ending: out.with_suffix(ending).read_bytes().decode() for ending in (".csv", ".md", ".tex")}
 

@@ -36,7 +36,7 @@ def started(words: list[str], folder: Path) -> "subprocess.Popen[str]":
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_command(number: signal.Signals, tmp_path: Path) -> None:
-    words = ["gmner", "samples", "--settings", json.dumps({"name": "big", "dataset": DEMO})]
+    words = ["gmner", "stage", "samples", "--settings", json.dumps({"name": "big", "dataset": DEMO})]
     running = started([*words, "--out", "samples.parquet", "--report", "report.json"], tmp_path)
     wait_for("images/*.jpg", tmp_path)
     os.killpg(running.pid, number)
@@ -99,7 +99,7 @@ def test_a_clock_that_jumps_while_a_teacher_is_asked(
         limits = {"first_wait_s": 0.01, "longest_wait_s": 0.1}
         teacher = {"provider": "openai", "model": "gpt", "base_url": f"{server.url}/v1", "limits": limits}
         told = json.dumps({"name": "gpt", "teacher": teacher})
-        words = ["rationales", "--settings", told, "--samples", demo.result("samples.parquet")]
+        words = ["stage", "rationales", "--settings", told, "--samples", demo.result("samples.parquet")]
         place = ("--out", tmp_path / "r.parquet", "--report", tmp_path / "r.json", "--store", tmp_path / "store")
         begun = time.monotonic()
         jumping(monkeypatch)

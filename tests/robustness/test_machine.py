@@ -71,10 +71,10 @@ def completes(place: Path, demo: Demo, name: str) -> None:
 
 def noted(faults: Faults, fault: str, name: str, line: str) -> None:
     """Add a row to docs/robustness.md."""
-    faults.error(AREA, f"{fault}: {NAMES.get(name, f'`gmner {name}`')}", line)
+    faults.error(AREA, f"{fault}: {NAMES.get(name, f'`gmner stage {name}`')}", line)
 
 
-NAMES = {"figure": "`gmner table --name figure3`", "import": "`gmner teacher import`",
+NAMES = {"figure": "`gmner stage tables --name figure3`", "import": "`gmner teacher import`",
          "export": "`gmner teacher export`"}  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_a_signal_before_a_file_has_its_name(
     handler = signal.getsignal(number)
     with signalled(monkeypatch, number):
         ran = demo.stage(name).run(tmp_path)
-    assert ran.code == 128 + number and ran.err == "interrupted; run the same command again to go on\n"
+    assert ran.code == 128 + number and ran.err == "interrupted; rerun the same command to resume\n"
     assert signal.getsignal(number) == handler
     left_whole(tmp_path, {}, demo, name)
     completes(tmp_path, demo, name)
@@ -170,13 +170,13 @@ def test_a_signal_before_a_file_has_its_name(
 @pytest.mark.parametrize("name", ["samples", "scores"])
 def test_too_little_memory(name: str, demo: Demo, tmp_path: Path, faults: Faults) -> None:
     stage = demo.stage(name)
-    done = with_memory(8, f"gmner.commands.{name}", *stage.words_in(tmp_path))
+    done = with_memory(8, f"gmner.commands.stages.{name}", *stage.words_in(tmp_path))
     assert done.returncode == 1 and done.stderr.count("error: not enough memory") == 1, done.stderr
     assert "Traceback" not in done.stderr
     left_whole(tmp_path, {}, demo, name)
     completes(tmp_path, demo, name)
     result = "error: `not enough memory (what was asked for); close other programs, give the job more memory, …`"
-    faults.add(AREA, "too little memory (`ulimit -v`): `gmner samples`, `gmner scores`, `gmner train`", result)
+    faults.add(AREA, "too little memory (`ulimit -v`): `gmner stage samples`, `… scores`, `… train`", result)
 
 
 def test_standard_output_that_takes_nothing(demo: Demo, faults: Faults) -> None:

@@ -202,7 +202,14 @@ def test_the_command(made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[st
     made()
     expected = (tmp_path / "targets.parquet").read_bytes()
     settings = TargetsStage(cot=True, epochs=3, grbp={}, frame=FRAME, fine=False, when_refused="no_reasoning")
-    words = ["targets", "--settings", settings.model_dump_json(), "--samples", str(tmp_path / "samples.parquet")]
+    words = [
+        "stage",
+        "targets",
+        "--settings",
+        settings.model_dump_json(),
+        "--samples",
+        str(tmp_path / "samples.parquet"),
+    ]
     words += ["--seed", "42", "--out", str(tmp_path / "again.parquet"), "--rationales"]
     assert main([*words, str(tmp_path / "rationales.parquet")]) == 0
     assert (tmp_path / "again.parquet").read_bytes() == expected

@@ -48,7 +48,7 @@ def train(place: Path, backbone: Path, out: Path, **changes: Any) -> int:
     }
     return main(
         [
-            *("train", "--settings", json.dumps(settings), "--samples", str(place / "samples.parquet")),
+            *("stage", "train", "--settings", json.dumps(settings), "--samples", str(place / "samples.parquet")),
             *("--targets", str(place / "targets.parquet"), "--backbone", str(backbone), "--seed", "1"),
             *("--work-dir", str(out.parent / f"work-{out.name}"), "--out-dir", str(out)),
         ]
@@ -60,7 +60,7 @@ def generate(place: Path, backbone: Path, out: Path, *more: str, frame: Any = No
     settings = {"backbone": where, "generate": GENERATE, **changes}
     return main(
         [
-            *("generate", "--settings", json.dumps(settings), "--samples", str(place / "samples.parquet")),
+            *("stage", "generate", "--settings", json.dumps(settings), "--samples", str(place / "samples.parquet")),
             *("--backbone", str(backbone), "--work-dir", str(out.parent / f"work-{out.name}")),
             *("--out", str(out), *more),
         ]

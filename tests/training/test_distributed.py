@@ -59,7 +59,7 @@ def command(place: Path, backbone: Path, name: str, work: str = "", **train: Any
         "score": {},
     }
     return [
-        *(sys.executable, "-m", "gmner", "train", "--settings", json.dumps(settings), "--seed", "1"),
+        *(sys.executable, "-m", "gmner", "stage", "train", "--settings", json.dumps(settings), "--seed", "1"),
         *("--samples", str(place / "samples.parquet"), "--targets", str(place / "targets.parquet")),
         *("--backbone", str(backbone), "--work-dir", str(place / (work or f"work-{name}"))),
         *("--out-dir", str(place / name)),

@@ -11,6 +11,9 @@ import yaml
 
 from gmner.workflow import fingerprint
 from gmner.workflow.fingerprint import modules_behind
+from gmner.workflow.job import Way
+from gmner.workflow.run_kinds import RUN_KINDS
+from gmner.workflow.stages import STAGES
 
 
 def pins(repo: Path, environment: str = "") -> dict[str, str]:
@@ -72,9 +75,8 @@ def test_the_project_names_what_it_imports_and_nothing_else(repo: Path) -> None:
 
 
 def test_every_environment_is_used(repo: Path) -> None:
-    rules = "".join(path.read_text() for path in (repo / "rules").glob("*.smk"))
-    unused = [path.name for path in (repo / "envs").glob("*.yaml") if f"envs/{path.name}" not in rules]
-    assert not unused
+    used = {environment for environments in ENVIRONMENTS_OF_COMMANDS.values() for environment in environments}
+    assert used == {path.stem for path in (repo / "envs").glob("*.yaml")}
 
 
 # Imported only where a key asks for it, or part of what another package brings.
@@ -94,30 +96,35 @@ def imports_of(path: Path) -> set[str]:
 def third_party_imports(command: str) -> set[str]:
     """Return the packages outside the standard library that a command's modules import."""
     found: set[str] = set()
-    for module in modules_behind(f"gmner.commands.{command.replace('-', '_')}", "gmner.workflow.plan", "gmner.cli"):
+    for module in modules_behind(command, "gmner.workflow.plan", "gmner.cli"):
         path = fingerprint._file_of(module)
         assert path is not None
         found |= imports_of(path)
     return {name for name in found if name not in sys.stdlib_module_names} - {"gmner", "", *OPTIONAL}
 
 
+def ways() -> list[Way]:
+    """Return every way in which a stage is done."""
+    return [
+        *(stage.way for stage in STAGES.values()),
+        *(way for kind in RUN_KINDS.values() for way in kind.ways.values()),
+    ]
+
+
+CHOSEN = {"of_teacher": ("teacher", "train"), "of_engine": ("train", "vllm")}
+ENVIRONMENTS_OF_COMMANDS = {
+    way.command: (way.environment,) if isinstance(way.environment, str) else CHOSEN[way.environment.__name__]
+    for way in ways()
+}
+
+
 def test_each_environment_has_what_its_commands_import(repo: Path) -> None:
     installed = packages_distributions()
-    rules = "\n".join(path.read_text() for path in (repo / "rules").glob("*.smk"))
-    commands = 0
-    for block in rules.split("\nrule ")[1:]:
-        command = re.search(r"python -m gmner (\S+)", block)
-        environments = re.findall(r"envs/(\w+)\.yaml", block)
-        if "environment_of_generation" in block:
-            environments = ["train", "vllm"]
-        if command is None or not environments:
-            continue
-        commands += 1
+    for command, environments in sorted(ENVIRONMENTS_OF_COMMANDS.items()):
         for environment in environments:
             parts = yaml.safe_load((repo / "envs" / f"{environment}.yaml").read_text())["dependencies"]
             there = {normal(line.split("==")[0]) for line in parts[2]["pip"]}
             there |= {"llguidance"} if "vllm" in there else set()  # vLLM brings it
-            for name in third_party_imports(command[1]):
+            for name in third_party_imports(command):
                 needed = {normal(distribution) for distribution in installed.get(name, [name])}
-                assert needed & there, f"{environment}.yaml lacks {name}, which gmner {command[1]} imports"
-    assert commands >= 9
+                assert needed & there, f"{environment}.yaml lacks {name}, which {command} imports"

@@ -106,8 +106,8 @@ def test_modules_that_stand_aside_exist() -> None:
 def test_metrics_stand_aside_in_training_for_the_last_epoch() -> None:
     forget()
     aside = [f"gmner.{name}" for name in relevance.SCORING]
-    assert "gmner.evaluation.counts" in fingerprint.modules_behind("gmner.commands.train")
-    assert "gmner.evaluation.counts" not in fingerprint.modules_behind("gmner.commands.train", without=aside)
+    assert "gmner.evaluation.counts" in fingerprint.modules_behind("gmner.commands.stages.train")
+    assert "gmner.evaluation.counts" not in fingerprint.modules_behind("gmner.commands.stages.train", without=aside)
 
 
 def test_modules_chosen_at_run_time_take_part(package: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 from gmner.config import load_config
 from gmner.config.root import deep_merge
 from gmner.errors import ConfigError
-from gmner.workflow.plan import Job, Plan, compact, folder_hash
+from gmner.workflow.job import Job
+from gmner.workflow.plan import Plan, compact
+from gmner.workflow.stage_settings import folder_hash
 
 BASE: dict[str, Any] = {
     "datasets": {
@@ -118,7 +120,7 @@ def test_what_a_teacher_s_setting_changes(before: dict[str, Any], over: dict[str
             runs={"taught": {"teacher": "remote"}, "alone": {"kind": "api", "teacher": "remote"}},
         )
 
-    jobs = [Job("rationales", dataset="demo", name="remote"), Job("api_outputs", dataset="demo", run="alone", seed=42)]
+    jobs = [Job("rationales", dataset="demo", name="remote"), Job("generate", dataset="demo", run="alone", seed=42)]
     jobs += [Job(stage, dataset="demo", run="taught", seed=42) for stage in ("targets", "train", "scores")]
     first, second = planned({}), planned(over)
     assert [first.identity(job) == second.identity(job) for job in jobs] == [same] * 5
@@ -132,7 +134,7 @@ def test_a_source_s_mirror_changes_nothing() -> None:
 
 
 def test_a_table_says_what_each_row_is() -> None:
-    settings = plan(seeds=[1, 2]).settings(Job("table", name="table1")).model_dump()
+    settings = plan(seeds=[1, 2]).settings(Job("tables", name="table1")).model_dump()
     rows = [(row["run"], row["seed"], row["strength"], row["teacher"]) for row in settings["rows"]]
     assert rows == [("untuned", 1, None, None), ("full", 1, 0.1, "template"), ("full", 2, 0.1, "template")]
     assert settings["rows"][1]["scores"] == "results/scores/demo/full/seed1/scores.json"
@@ -140,7 +142,7 @@ def test_a_table_says_what_each_row_is() -> None:
 
 def test_a_table_that_is_not_configured() -> None:
     with pytest.raises(ConfigError, match=r"tables\.table2 is not in the configuration"):
-        plan().inputs(Job("table", name="table2"))
+        plan().inputs(Job("tables", name="table2"))
 
 
 def test_contents_of_a_user_s_folder_count(tmp_path: Path) -> None:
@@ -160,9 +162,9 @@ def test_contents_of_a_user_s_folder_count(tmp_path: Path) -> None:
 def test_an_api_run_asks_a_provider_and_needs_no_backbone() -> None:
     teacher = {"provider": "openai", "model": "gpt-4o"}
     found = plan(teachers={"gpt": teacher}, runs={"asked": {"kind": "api", "teacher": "gpt", "backbone": "none"}})
-    job = Job("api_outputs", dataset="demo", run="asked", seed=42)
-    assert found.jobs("api_outputs") == [job]
-    assert job.run not in {other.run for other in (*found.jobs("generate"), *found.jobs("train"))}
+    job = Job("generate", dataset="demo", run="asked", seed=42)
+    assert job in found.jobs("generate")
+    assert job.run not in {other.run for other in found.jobs("train")}
     predictions = Job("predictions", dataset="demo", run="asked", seed=42)
     assert job in found.inputs(predictions)
     assert found.settings(predictions).model_dump()["frame"]["coordinates"] == "norm1000"

@@ -1,7 +1,6 @@
-"""Stages done in shards: what is planned, what a killed shard costs, what reruns. Commands are stood in for."""
+"""Answers made in shards: what is planned, what a killed shard costs, what reruns. Commands are stood in for."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -9,11 +8,8 @@ from tests.helpers.trees import Tree
 
 pytestmark = pytest.mark.slow
 
-OUTPUTS = "results/outputs/small/full/seed42/outputs.parquet"
+OUTPUTS = "results/generate/small/full/seed42/outputs.parquet"
 IN_THREE = ("--config", "defaults={'generate': {'shards': 3}}")
-ASKED = {"provider": "openai", "model": "m", "base_url": "http://x", "shards": 2}
-ASKING = ("--config", f"teachers={{'template': {ASKED}}}")
-RATIONALES = "results/rationales/small/template/rationales.parquet"
 
 
 def fail_at(tree: Tree, word: str) -> None:
@@ -39,17 +35,6 @@ def test_answers_in_shards(tree: Tree) -> None:
     assert tree.planned(OUTPUTS, *IN_THREE) == Counter()
     tree.edit("src/gmner/generation/stage.py", lambda text: text + "\nEDITED = True\n")
     assert tree.planned(OUTPUTS, *IN_THREE) == Counter(generate_shard=3, generate_outputs=1)
-
-
-def test_a_teacher_in_shards(tree: Tree) -> None:
-    assert tree.planned(RATIONALES, *ASKING) == Counter(ask_shard=2, ask_teacher=1)
-    fail_at(tree, "0-of-2")
-    assert tree.snakemake("--keep-going", RATIONALES, *ASKING).returncode != 0
-    fail_at(tree, "")
-    assert tree.planned(RATIONALES, *ASKING) == Counter(ask_shard=1, ask_teacher=1)
-    tree.run(RATIONALES, *ASKING)
-    assert tree.planned(RATIONALES, *ASKING) == Counter()
-    assert not list(Path(tree.root, RATIONALES).parent.glob("shards/*"))
 
 
 def test_the_number_of_processes_reruns_nothing(tree: Tree) -> None:

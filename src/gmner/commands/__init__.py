@@ -1,1 +1,1 @@
-"""One module a command of the command line."""
+"""One module per command for people; `stages/` holds those that the rules run."""

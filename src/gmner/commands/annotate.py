@@ -7,12 +7,10 @@ from pathlib import Path
 
 from gmner.models.claim_gpu import claim_gpu
 
-HELP = "find the entities of one image and text with a trained run; JSON on standard output"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--run", required=True, type=Path, help="folder of the trained run (results/adapter/…)")
+    parser.add_argument("--run", required=True, type=Path, help="folder of the trained run (results/train/…)")
     parser.add_argument("--backbone", type=Path, help="folder of its backbone (default: the one the run names)")
     parser.add_argument("--image", required=True, type=Path, help="the image, of any kind")
     parser.add_argument("--text", required=True, help="the words that come with it")

@@ -10,8 +10,6 @@ import yaml
 from gmner.config import config_schema, load_config_file
 from gmner.storage.files import write_text
 
-HELP = "check or show a configuration, or print its schema"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -14,8 +14,6 @@ from gmner.evaluation.any_system.print import analysis_text, comparison_text, sc
 from gmner.evaluation.any_system.score import Request, analyse_errors, compare, score_gold
 from gmner.evaluation.conventions import PROFILES, profile_of
 
-HELP = "score any system's predictions against gold annotations"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

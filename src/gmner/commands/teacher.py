@@ -24,7 +24,6 @@ from gmner.rationales.stage import plan_rationales, types_of
 if TYPE_CHECKING:
     from gmner.config.teachers import PromptedTeacher
 
-HELP = "look after the teachers' answers: status, cost, plan, retry, export, import"
 _STORE = Path("resources/teacher-store")
 
 

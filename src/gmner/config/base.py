@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -15,6 +15,13 @@ class Settings(BaseModel):
     """Base of every settings model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+    operational: ClassVar[Mapping[str, Any]] = {}
+    """Keys that decide how something is done and not what comes out, in the form of pydantic's `exclude`."""
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the settings that decide what comes out, as JSON values. A change of the others reruns nothing."""
+        return self.model_dump(mode="json", exclude=dict(self.operational))
 
     @model_validator(mode="before")
     @classmethod

@@ -10,10 +10,9 @@ from gmner.config.base import Name, Settings, suggest
 from gmner.config.data import DatasetSettings
 from gmner.config.messages import explain
 from gmner.config.model import BackboneSettings
-from gmner.config.report import ReportSettings
-from gmner.config.run import RunSettings
+from gmner.config.run import KINDS, RunSettings
 from gmner.config.sources import DEFAULT_SOURCES, Source, SourceName
-from gmner.config.tables import Tables
+from gmner.config.tables import ReportSettings, Tables
 from gmner.config.teachers import TeacherSettings
 from gmner.config.yaml_files import check_shape, read_yaml
 from gmner.errors import ConfigError
@@ -54,12 +53,13 @@ class Config(Settings):
 
     def _broken_in_run(self, name: str, run: RunSettings) -> list[str]:
         problems = []
-        if run.kind != "api" and run.backbone not in self.backbones:
+        kind = KINDS[run.kind]
+        if kind.backbone and run.backbone not in self.backbones:
             problems.append(_missing(f"runs.{name}.backbone", run.backbone, "backbones", self.backbones))
-        needs_teacher = run.kind == "api" or (run.kind == "tuned" and run.cot)
+        needs_teacher = kind.teacher == "model" or (kind.teacher == "reasoning" and run.cot)
         if needs_teacher and run.teacher not in self.teachers:
             problems.append(_missing(f"runs.{name}.teacher", run.teacher, "teachers", self.teachers))
-        elif run.kind == "api" and self.teachers[run.teacher].provider == "template":
+        elif kind.teacher == "model" and self.teachers[run.teacher].provider == "template":
             problems.append(
                 f"runs.{name}.teacher is '{run.teacher}': a template answers nothing; name a provider's model"
             )
@@ -84,7 +84,7 @@ class Config(Settings):
 
     def _broken_in_figure(self, name: str) -> list[str]:
         run = self.runs[name]
-        if run.kind != "tuned":
+        if not KINDS[run.kind].trains:
             return [f"tables.figure3 shows run '{name}', whose kind is {run.kind}; only tuned runs have a strength"]
         return []
 
@@ -96,8 +96,8 @@ class Config(Settings):
         )
 
     def seeds_of(self, run: str) -> tuple[int, ...]:
-        """Return the seeds that a run is done for; one alone where nothing is drawn."""
-        return self.seeds if self.runs[run].kind == "tuned" else self.seeds[:1]
+        """Return the seeds that a run is done for; the first alone if nothing is drawn."""
+        return self.seeds if KINDS[self.runs[run].kind].trains else self.seeds[:1]
 
 
 ResolvedConfig = Config

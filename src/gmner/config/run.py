@@ -1,5 +1,6 @@
 """A run: a named set of choices from the teacher to the score."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -143,6 +144,22 @@ class ApiSettings(Settings):
 
     shots: int = Field(0, ge=0, le=64)
     shots_seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True)
+class KindOfRun:
+    """What the configuration has to know about a kind of run; `gmner.workflow.run_kinds` says how it is done."""
+
+    backbone: bool = True  # it uses one of the configured backbones
+    teacher: Literal["none", "reasoning", "model"] = "none"  # for its reasoning, or to answer itself
+    trains: bool = False  # it is done for each seed; else for the first alone
+
+
+KINDS = {
+    "tuned": KindOfRun(teacher="reasoning", trains=True),
+    "untuned": KindOfRun(),
+    "api": KindOfRun(backbone=False, teacher="model"),
+}
 
 
 class RunSettings(Settings):

@@ -1,29 +1,44 @@
 """What each stage is given: exactly the settings that it needs, passed to its command as JSON.
 
-A command reads them with the same model: `TrainStage.model_validate_json(args.settings)`. Keys that are listed as
-operational decide how fast or where something is done, never what comes out; they do not cause a rerun.
+A command reads them with the same model. The keys listed as `operational` decide how fast or where something is done,
+never what comes out; a change of them causes no rerun.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from gmner.config.base import Settings
 from gmner.config.data import DatasetSettings
 from gmner.config.model import BackboneSettings, FrameSettings
-from gmner.config.report import ReportSettings
 from gmner.config.run import GenerateSettings, GrbpSettings, ScoreSettings, TrainSettings
 from gmner.config.sources import Source, SourceName
-from gmner.config.teachers import LEAST_ACCEPTED, RationalesSettings, Share, WhenRefused
+from gmner.config.tables import ReportSettings
+from gmner.config.teachers import (
+    LEAST_ACCEPTED,
+    AnthropicTeacher,
+    LocalTeacher,
+    OpenAITeacher,
+    RationalesSettings,
+    Share,
+    WhenRefused,
+    content_settings,
+)
+
+PromptedSettings = Annotated[OpenAITeacher | AnthropicTeacher | LocalTeacher, Field(discriminator="provider")]
 
 
 class DownloadStage(Settings):
-    """`gmner download`: one source."""
+    """`gmner stage download`: one source."""
+
+    operational: ClassVar[Any] = {"source": {"mirror", "retries", "timeout_seconds", "max_files", "max_bytes"}}
 
     name: SourceName
     source: Source
 
 
 class SamplesStage(Settings):
-    """`gmner samples`: one data set; `content` is the hash of a folder's annotation files."""
+    """`gmner stage samples`: one dataset; `content` is the hash of a folder's annotation files."""
 
     name: str
     dataset: DatasetSettings
@@ -31,23 +46,32 @@ class SamplesStage(Settings):
 
 
 class BackboneStage(Settings):
-    """`gmner backbone`: one backbone."""
+    """`gmner stage backbone`: one backbone."""
+
+    operational: ClassVar[Any] = {"backbone": {"mirror"}}
 
     name: str
     backbone: BackboneSettings
 
 
 class PretrainStage(Settings):
-    """`gmner pretrain-tiny`: the tiny backbone from scratch."""
+    """`gmner stage pretrain_tiny`: the tiny backbone from scratch."""
 
     seed: int = 0
 
 
-RationalesStage = RationalesSettings
+class RationalesStage(RationalesSettings):
+    """`gmner stage rationales`: one teacher."""
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the settings that decide what comes out."""
+        return {**super().decisive(), "teacher": content_settings(self.teacher)}
 
 
 class TargetsStage(Settings):
-    """`gmner targets`: rendered completions with perturbed boxes, for each epoch."""
+    """`gmner stage targets`: rendered completions with perturbed boxes, for each epoch."""
+
+    operational: ClassVar[Any] = {"least_accepted": True}
 
     cot: bool
     epochs: int
@@ -68,7 +92,16 @@ class Question(Settings):
 
 
 class TrainStage(Settings):
-    """`gmner train`: one adapter. `generate` and `score` serve the choice of the best epoch."""
+    """`gmner stage train`: one adapter. `generate` and `score` serve the choice of the best epoch."""
+
+    operational: ClassVar[Any] = {
+        "run": True,
+        "dataset": True,
+        "backbone": {"mirror"},
+        "train": {"log_to", "gradient_checkpointing", "micro_batch", "attention", "liger", "launch"},
+        # The trainer decodes the dev split itself, with the model as it trains: only max_new_tokens counts.
+        "generate": {"batch_size", "shards", "engine", "merge", "precision", "quantization", "attention", "gpu_memory"},
+    }
 
     run: str
     dataset: str
@@ -80,29 +113,54 @@ class TrainStage(Settings):
 
 
 class GenerateStage(Settings):
-    """`gmner generate`: answers for a split. A tuned run's question and frame come with its adapter."""
+    """`gmner stage generate`: answers for a split. A tuned run's question and frame come with its adapter."""
 
+    operational: ClassVar[Any] = {
+        "backbone": {"mirror"},
+        "generate": {"batch_size", "shards", "attention", "gpu_memory"},
+    }
+
+    kind: Literal["tuned", "untuned"] = "tuned"
     backbone: BackboneSettings
     generate: GenerateSettings
     question: Question | None = None  # of an untuned run
 
 
+class GenerateApiStage(Settings):
+    """`gmner stage generate` of an api run: whom to ask (a teacher's settings), what, and with how many examples.
+
+    Coordinates are thousandths of the image's sides by default, since a provider resizes images as it likes.
+    """
+
+    kind: Literal["api"] = "api"
+    name: str = Field(min_length=1)
+    teacher: PromptedSettings
+    question: Question
+    coordinates: Literal["norm1000", "absolute"] = "norm1000"
+    shots: int = Field(0, ge=0, le=64)  # examples from the training split
+    shots_seed: int = Field(0, ge=0)
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the settings that decide what comes out."""
+        return {**super().decisive(), "teacher": content_settings(self.teacher)}
+
+
 class PredictionsStage(Settings):
-    """`gmner predictions`: parsed answers, boxes back in the original image."""
+    """`gmner stage predictions`: parsed answers, boxes back in the original image."""
 
     frame: FrameSettings
     types: tuple[str, ...]
 
 
 class ScoresStage(Settings):
-    """`gmner scores`: one run's metrics."""
+    """`gmner stage scores`: one run's metrics."""
 
     score: ScoreSettings
     fine: bool
 
 
 class TableRow(Settings):
-    """What a table says about one measured run, data set and seed."""
+    """What a table says about one measured run, dataset and seed."""
 
     run: str
     title: str
@@ -119,20 +177,20 @@ class TableRow(Settings):
 
 
 class TableStage(Settings):
-    """`gmner table`: its rows, in its order; `--scores` names the same files."""
+    """`gmner stage tables`: its rows, in its order; `--scores` names the same files."""
 
     name: Literal["table1", "table2", "table3", "figure3"]
     rows: tuple[TableRow, ...]
 
 
 class ReportRun(TableRow):
-    """One measured run, data set and seed in the report, and the convention it was counted by."""
+    """One measured run, dataset and seed in the report, and the convention it was counted by."""
 
     score: ScoreSettings
 
 
 class ReportDataset(Settings):
-    """A data set in the report, and the teachers whose rationales were made for it."""
+    """A dataset in the report, and the teachers whose rationales were made for it."""
 
     name: str
     fine: bool
@@ -140,27 +198,10 @@ class ReportDataset(Settings):
 
 
 class ReportStage(Settings):
-    """`gmner report`: what the page shows, in its order; nothing else that lies in results/ is looked at."""
+    """`gmner stage report`: what the page shows, in its order; nothing else that lies in results/ is looked at."""
 
     datasets: tuple[ReportDataset, ...]
     runs: tuple[ReportRun, ...]
     tables: tuple[Literal["table1", "table2", "table3", "figure3"], ...]
     backbones: tuple[str, ...]
     report: ReportSettings
-
-
-OPERATIONAL: dict[str, Any] = {
-    "download": {"source": {"mirror", "retries", "timeout_seconds", "max_files", "max_bytes"}},
-    "backbone": {"backbone": {"mirror"}},
-    "targets": {"least_accepted"},
-    "train": {
-        "run": True,
-        "dataset": True,
-        "backbone": {"mirror"},
-        "train": {"log_to", "gradient_checkpointing", "micro_batch", "attention", "liger", "launch"},
-        # The trainer decodes the dev split itself, with the model as it trains: only max_new_tokens counts.
-        "generate": {"batch_size", "shards", "engine", "merge", "precision", "quantization", "attention", "gpu_memory"},
-    },
-    "generate": {"backbone": {"mirror"}, "generate": {"batch_size", "shards", "attention", "gpu_memory"}},
-}
-"""Keys of a stage's settings that decide how it is done and not what comes out; a teacher's: `content_settings`."""

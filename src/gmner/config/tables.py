@@ -1,4 +1,4 @@
-"""Which runs stand in which table."""
+"""Which runs stand in which table, and how much the report shows."""
 
 from collections.abc import Sequence
 
@@ -45,3 +45,12 @@ class Tables(Settings):
         """Return the configured tables by name."""
         found = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: table for name, table in found.items() if table is not None}
+
+
+class ReportSettings(Settings):
+    """The report's gallery. Its images are what makes the page large: a photograph takes about 9 kB at 320."""
+
+    tweets: int | None = Field(None, ge=1)  # test tweets of each data set that the gallery shows; null: all
+    images: bool = True  # false: a page without images, for where they may not be passed on
+    image_side: int = Field(320, ge=64, le=2048)  # longer side, pixels
+    image_quality: int = Field(55, ge=1, le=100)  # of WebP

@@ -1,4 +1,4 @@
-"""The stage `api-outputs`: a provider's model as a system of its own, zero- or few-shot.
+"""The stage `generate` of an api run: a provider's model as a system of its own, zero- or few-shot.
 
 Answers come through the same store, ledger and budget as a teacher's; the table is the one that `generate`
 writes, so that parser, scorer and tables are the same.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gmner.config.api import ApiOutputsStage
+from gmner.config.stages import GenerateApiStage
 from gmner.core.answer import render_answer
 from gmner.core.frame import Frame
 from gmner.core.records import Record, Sample
@@ -35,7 +35,7 @@ class ApiTeaching:
 
     max_tries = 1
 
-    def __init__(self, settings: ApiOutputsStage, examples: list[Sample]) -> None:
+    def __init__(self, settings: GenerateApiStage, examples: list[Sample]) -> None:
         self._settings = settings
         self._examples = [message for sample in examples for message in self._example(sample)]
         if self._examples:
@@ -82,7 +82,7 @@ class ApiTeaching:
 
 
 def make_api_outputs(
-    settings: ApiOutputsStage, samples_path: Path, split: str, out: Path, report: Path | None, store: Path
+    settings: GenerateApiStage, samples_path: Path, split: str, out: Path, report: Path | None, store: Path
 ) -> None:
     """Write the table of outputs of a split, one row a sample, and a report of what it cost.
 
@@ -115,7 +115,7 @@ def make_api_outputs(
         write_json(report, {"provider": teacher.provider, "model": teacher.model, **version, **totals})
 
 
-def plan_api_outputs(settings: ApiOutputsStage, samples_path: Path, split: str, store: Path) -> list[str]:
+def plan_api_outputs(settings: GenerateApiStage, samples_path: Path, split: str, store: Path) -> list[str]:
     """Return what `make_api_outputs` would ask and what that would cost, in words; nothing is asked."""
     teaching = make_teaching(settings, samples_path)
 
@@ -125,7 +125,7 @@ def plan_api_outputs(settings: ApiOutputsStage, samples_path: Path, split: str, 
     return read_unlocked(store_folder(store, settings.teacher.provider, settings.teacher.model), plan)
 
 
-def make_teaching(settings: ApiOutputsStage, samples_path: Path) -> ApiTeaching:
+def make_teaching(settings: GenerateApiStage, samples_path: Path) -> ApiTeaching:
     """Return the way of asking, with its examples. Raises DataError where there are too few to draw from."""
     return ApiTeaching(settings, _draw(samples_path, settings.shots, settings.shots_seed) if settings.shots else [])
 
@@ -142,7 +142,7 @@ def _draw(samples_path: Path, count: int, seed: int) -> list[Sample]:
     return drawn[:count]
 
 
-def _check_answered(settings: ApiOutputsStage, totals: dict[str, Any]) -> None:
+def _check_answered(settings: GenerateApiStage, totals: dict[str, Any]) -> None:
     answered, least = totals["samples"] - totals["refused"], settings.teacher.least_accepted
     if answered < least * totals["samples"]:
         raise DataError(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gmner.config.stages import OPERATIONAL, TrainStage
+from gmner.config.stages import TrainStage
 from gmner.core.frame import Frame
 from gmner.errors import DataError
 from gmner.models.loading import identity_of, set_threads
@@ -36,7 +36,7 @@ def job_of(settings: TrainStage, samples_path: Path, targets_path: Path, backbon
         seed=seed,
         scorer=_scorer(settings, frame),
         identity={
-            "settings": settings.model_dump(mode="json", exclude=OPERATIONAL["train"]),
+            "settings": settings.decisive(),
             "seed": seed,
             "prompt": prompt_version(question.prompt),
             "samples": sha256_of_file(samples_path),

@@ -5,7 +5,6 @@ one data set is no reason to draw another anew, nor one in the retries of a requ
 """
 
 from gmner.config import stages
-from gmner.config.api import ApiOutputsStage
 from gmner.config.base import Settings
 from gmner.config.data import DemoDataset, TwitterDataset
 
@@ -57,7 +56,7 @@ def modules_aside(settings: Settings) -> frozenset[str]:
         names = WRITING
     elif isinstance(settings, stages.RationalesStage):
         names = FETCHING + (PROMPTING if settings.teacher.provider == "template" else ())
-    elif isinstance(settings, ApiOutputsStage):
+    elif isinstance(settings, stages.GenerateApiStage):
         names = FETCHING
     elif isinstance(settings, stages.SamplesStage):
         if isinstance(settings.dataset, DemoDataset):
@@ -69,6 +68,9 @@ def modules_aside(settings: Settings) -> frozenset[str]:
 
 def modules_chosen(settings: Settings) -> frozenset[str]:
     """Return the modules that a stage's command imports by a name that `settings` decide."""
-    if isinstance(settings, stages.RationalesStage | ApiOutputsStage) and settings.teacher.provider in PROVIDERS:
+    if (
+        isinstance(settings, stages.RationalesStage | stages.GenerateApiStage)
+        and settings.teacher.provider in PROVIDERS
+    ):
         return frozenset({f"gmner.{PROVIDERS[settings.teacher.provider]}"})
     return frozenset()

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from gmner.cli import main
-from gmner.config.report import ReportSettings
 from gmner.config.stages import ReportStage
+from gmner.config.tables import ReportSettings
 from gmner.errors import MissingInputError
 from gmner.reporting.html.read_tables import as_number, markdown_page, thinned
 from gmner.reporting.html.thumbnails import data_uris, thumbnail
@@ -62,7 +62,7 @@ def test_the_command_writes_the_same_bytes_twice_and_says_how_large_they_are(
 ) -> None:
     with caplog.at_level(logging.INFO):
         for name in ("one.html", "two.html"):
-            assert main(["report", "--settings", settings_text(made), "--out", name]) == 0
+            assert main(["stage", "report", "--settings", settings_text(made), "--out", name]) == 0
     assert Path("one.html").read_bytes() == Path("two.html").read_bytes()
     assert "12 tweets, 3 runs" in caplog.text and " MB (" in caplog.text
     assert " MB images, " in Path("one.html").read_text()
@@ -70,7 +70,7 @@ def test_the_command_writes_the_same_bytes_twice_and_says_how_large_they_are(
 
 def test_fewer_tweets_and_no_images_where_asked(made: ReportStage) -> None:
     few = made.model_copy(update={"report": ReportSettings(tweets=3, images=False)})
-    assert main(["report", "--settings", settings_text(few), "--out", "few.html"]) == 0
+    assert main(["stage", "report", "--settings", settings_text(few), "--out", "few.html"]) == 0
     page = Path("few.html").read_text()
     assert "image/webp" not in page and len(gathered(few)["datasets"][0]["tweets"]) == 3
     assert gathered(few)["runs"][1]["scores"]["samples"] == 12  # the numbers are of all tweets
@@ -80,13 +80,13 @@ def test_a_missing_file_is_named_with_what_makes_it(made: ReportStage, capsys: p
     Path("results/table1.md").unlink()
     with pytest.raises(MissingInputError, match=r"results/table1\.md: missing; make it with: snakemake"):
         gathered(made)
-    assert main(["report", "--settings", settings_text(made), "--out", "page.html"]) == 1
+    assert main(["stage", "report", "--settings", settings_text(made), "--out", "page.html"]) == 1
     assert "table1.md" in capsys.readouterr().err and not Path("page.html").exists()
 
 
 def test_an_image_that_is_gone_is_left_out_with_a_warning(made: ReportStage, caplog: pytest.LogCaptureFixture) -> None:
     Path("images/3.jpg").unlink()
-    assert main(["report", "--settings", settings_text(made), "--out", "page.html"]) == 0
+    assert main(["stage", "report", "--settings", settings_text(made), "--out", "page.html"]) == 0
     assert "3.jpg: the image is missing" in caplog.text
 
 

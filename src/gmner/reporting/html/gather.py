@@ -153,5 +153,5 @@ def _asked(results: Path, runs: Sequence[ReportRun]) -> Iterator[dict[str, Any]]
     """Yield what a provider's model cost that answered the test tweets by itself."""
     for run in runs:
         if run.kind == "api":
-            report = read_report(results / "outputs" / place_of(run) / "report.json")
+            report = read_report(results / "generate" / place_of(run) / "report.json")
             yield {"dataset": run.dataset, "run": run.title, **report}

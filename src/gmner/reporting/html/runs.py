@@ -42,8 +42,8 @@ def run_json(
         "scores": {name: scores[name] for name in SCORES if name in scores},
         "analysis": analyse(samples, prepared, run.score.iou, train_mentions),
         "answers": list(_answers(run, samples[:shown], rows, said)),
-        "curves": curves_json(results / "adapter" / place / "curves.csv") if run.kind == "tuned" else None,
-        "made": made_json(results / "adapter" / place / "run.json") if run.kind == "tuned" else None,
+        "curves": curves_json(results / "train" / place / "curves.csv") if run.kind == "tuned" else None,
+        "made": made_json(results / "train" / place / "run.json") if run.kind == "tuned" else None,
     }
 
 

@@ -1,5 +1,6 @@
-"""Reading the settings that a rule passes to its stage."""
+"""Reading what a rule passes to its stage."""
 
+import argparse
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,3 +20,10 @@ def parse_settings(model: type[SettingsModel], text: str) -> SettingsModel:
             for problem in error.errors(include_url=False, include_context=False, include_input=False)
         )
         raise ConfigError(f"--settings does not fit {model.__name__}: {found}") from error
+
+
+def require(args: argparse.Namespace, *names: str) -> None:
+    """Raise ConfigError if an argument that this kind of run needs is missing."""
+    for name in names:
+        if getattr(args, name) is None:
+            raise ConfigError(f"--{name.replace('_', '-')} is missing; this kind of run needs it")

@@ -1,14 +1,13 @@
-"""`gmner predictions`: a run's outputs read into entities."""
+"""`gmner stage predictions`: a run's outputs read into entities."""
 
 import argparse
 import logging
 from pathlib import Path
 
-from gmner.commands.settings import parse_settings
+from gmner.commands.stages.settings import parse_settings
 from gmner.config.stages import PredictionsStage
 from gmner.evaluation.predictions import PROBLEMS, make_predictions
 
-HELP = "parse a run's outputs; boxes back in pixels of the original images"
 log = logging.getLogger(__name__)
 
 
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Parse the outputs and say what is wrong with them."""
     settings = parse_settings(PredictionsStage, args.settings)
     for code, count in make_predictions(settings, args.samples, args.outputs, args.split, args.out).items():
         log.warning("%d x %s: %s", count, code, PROBLEMS[code])

@@ -1,15 +1,13 @@
-"""`gmner train`: fine-tune a backbone on the targets of one run and seed."""
+"""`gmner stage train`: fine-tune a backbone on the targets of one run and seed."""
 
 import argparse
 import os
 from pathlib import Path
 
-from gmner.commands.settings import parse_settings
+from gmner.commands.stages.settings import parse_settings
 from gmner.config.stages import TrainStage
 from gmner.models.claim_gpu import claim_gpu
 from gmner.training.launch import launch
-
-HELP = "fine-tune a backbone with LoRA on the targets of one run and seed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Train in this process, or start those that train together."""
     settings = parse_settings(TrainStage, args.settings)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
     status = launch(settings.train.launch, _words(args))
@@ -44,4 +42,4 @@ def _words(args: argparse.Namespace) -> list[str]:
     """Return the command line that `args` came from."""
     names = ("settings", "samples", "targets", "backbone", "seed", "work_dir", "out_dir")
     pairs = [(f"--{name.replace('_', '-')}", str(getattr(args, name))) for name in names]
-    return ["train", *(word for pair in pairs for word in pair)]
+    return ["stage", "train", *(word for pair in pairs for word in pair)]

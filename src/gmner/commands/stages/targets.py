@@ -1,16 +1,15 @@
-"""`gmner targets`: the completions to learn, boxes perturbed anew for each epoch."""
+"""`gmner stage targets`: the completions to learn, boxes perturbed anew for each epoch."""
 
 import argparse
 import json
 import logging
 from pathlib import Path
 
-from gmner.commands.settings import parse_settings
+from gmner.commands.stages.settings import parse_settings
 from gmner.config.stages import TargetsStage
 from gmner.storage.tables import read_metadata
 from gmner.targets.stage import make_targets
 
-HELP = "write the completions to learn, with boxes perturbed for each epoch"
 log = logging.getLogger(__name__)
 
 
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Write the targets and say how many rationales were refused."""
     rationales = Path(args.rationales) if args.rationales not in (None, "", "none") else None
     make_targets(parse_settings(TargetsStage, args.settings), args.samples, rationales, args.seed, args.out)
     counts = json.loads(read_metadata(args.out)["counts"])

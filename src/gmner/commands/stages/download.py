@@ -1,13 +1,11 @@
-"""`gmner download`: one source of a data set, into its folder."""
+"""`gmner stage download`: one source of a dataset, into its folder."""
 
 import argparse
 from pathlib import Path
 
-from gmner.commands.settings import parse_settings
+from gmner.commands.stages.settings import parse_settings
 from gmner.config.stages import DownloadStage
 from gmner.download.source import download
-
-HELP = "fetch the annotations or images of a data set, resumable and checked"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Fetch the source."""
     settings = parse_settings(DownloadStage, args.settings)
     download(settings.name, settings.source, args.out_dir)
     return 0

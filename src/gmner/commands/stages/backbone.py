@@ -1,14 +1,13 @@
-"""`gmner backbone`: put a backbone into a folder that works offline."""
+"""`gmner stage backbone`: put a backbone into a folder that works offline."""
 
 import argparse
 from pathlib import Path
 
-from gmner.commands.settings import parse_settings
+from gmner.commands.stages.settings import parse_settings
 from gmner.config.model import HubBackbone, LocalBackbone
 from gmner.config.stages import BackboneStage
 from gmner.models.folder import copy_backbone
 
-HELP = "put a backbone into a folder: fetched from the hub, copied, or the one that ships here"
 TINY = Path("workflow/assets/tiny")
 
 
@@ -20,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Put the backbone there, in the way of its kind."""
     settings = parse_settings(BackboneStage, args.settings)
     backbone = settings.backbone
     if isinstance(backbone, HubBackbone):

@@ -1,23 +1,22 @@
-"""`gmner samples`: annotations, boxes and images of a data set as one table."""
+"""`gmner stage samples`: annotations, boxes and images of a dataset as one table."""
 
 import argparse
 import logging
 from pathlib import Path
 
-from gmner.commands.settings import parse_settings
+from gmner.commands.stages.settings import parse_settings
 from gmner.config.stages import SamplesStage
 from gmner.datasets.report import data_report, write_report
 from gmner.datasets.samples import Folders, build_samples
 from gmner.storage.tables import write_samples
 
-HELP = "join annotations, boxes and images of a data set into one table"
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: the data set's name and settings")
-    parser.add_argument("--dataset", help="the data set's name, where it is not the settings'")
+    parser.add_argument("--settings", required=True, help="JSON: the dataset's name and settings")
+    parser.add_argument("--dataset", help="the dataset's name, where it is not the settings'")
     parser.add_argument("--annotations-dir", type=Path, help="folder with Twitter10000_v2.0 (Twitter-GMNER)")
     parser.add_argument("--images-dir", type=Path, help="folder with the images, in it or below it")
     parser.add_argument("--fine-dir", type=Path, help="folder with Twitter-FMNERG's train.txt, dev.txt, test.txt")
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Read or draw the dataset; say what is odd about it."""
     settings = parse_settings(SamplesStage, args.settings)
     name = args.dataset or settings.name
     folders = Folders(args.annotations_dir, args.images_dir, args.fine_dir, drawn=args.out.parent / "images")

@@ -1,10 +1,8 @@
-"""`gmner pretrain-tiny`: train the tiny backbone from scratch."""
+"""`gmner stage pretrain_tiny`: train the tiny backbone from scratch."""
 
 import argparse
 import json
 from pathlib import Path
-
-HELP = "train the tiny backbone from scratch (about an hour on two cores)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
 
     set_threads()
     given = json.loads(args.settings)
-    command = "python -m gmner pretrain-tiny" + (f" --settings '{args.settings}'" if given else "")
+    command = "python -m gmner stage pretrain_tiny" + (f" --settings '{args.settings}'" if given else "")
     settings = PretrainSettings(**given)
-    pretrain(settings, args.work_dir, args.out_dir, code_fingerprint("gmner.commands.pretrain_tiny"), command)
+    pretrain(settings, args.work_dir, args.out_dir, code_fingerprint("gmner.commands.stages.pretrain_tiny"), command)
     return 0

@@ -1,13 +1,11 @@
-"""`gmner scores`: a run's predictions against the annotation."""
+"""`gmner stage scores`: a run's predictions against the annotation."""
 
 import argparse
 from pathlib import Path
 
-from gmner.commands.settings import parse_settings
+from gmner.commands.stages.settings import parse_settings
 from gmner.config.stages import ScoresStage
 from gmner.evaluation.scores import make_scores
-
-HELP = "count a run's predictions against the annotation"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Count."""
     make_scores(parse_settings(ScoresStage, args.settings), args.samples, args.predictions, args.split, args.out)
     return 0

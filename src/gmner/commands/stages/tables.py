@@ -1,14 +1,12 @@
-"""`gmner table`: one of the paper's tables, or its figure 3, from score files."""
+"""`gmner stage tables`: one of the paper's tables, or its figure 3, from score files."""
 
 import argparse
 from pathlib import Path
 
-from gmner.commands.settings import parse_settings
+from gmner.commands.stages.settings import parse_settings
 from gmner.config.stages import TableStage
 from gmner.errors import ConfigError
 from gmner.reporting.tables.stage import make_table
-
-HELP = "lay scores out as one of the paper's tables or as its figure 3"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the stage."""
+    """Lay the table out."""
     stage = parse_settings(TableStage, args.settings)
     if stage.name != args.name:
         raise ConfigError(f"--name is {args.name}, but --settings holds the rows of {stage.name}; they must agree")

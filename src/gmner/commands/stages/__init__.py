@@ -1,0 +1,1 @@
+"""One module per stage command, `gmner stage NAME …`: what the rules run."""

@@ -1,0 +1,117 @@
+"""Which jobs' results each stage reads, in the order of the flow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gmner.config.data import TwitterDataset
+from gmner.config.model import TinyBackbone
+from gmner.errors import ConfigError
+from gmner.workflow.job import Job
+from gmner.workflow.stage_settings import dataset_of, run_of
+
+if TYPE_CHECKING:
+    from gmner.workflow.plan import Plan
+
+
+def samples(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the downloads that a dataset is read from."""
+    dataset = dataset_of(plan, job)
+    for name in dataset.sources if isinstance(dataset, TwitterDataset) else ():
+        yield Job("download", name=name)
+
+
+def backbone(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the pretraining of a tiny backbone that is made here."""
+    found = plan.config.backbones[job.name]
+    if isinstance(found, TinyBackbone) and found.rebuild:
+        yield Job("pretrain_tiny", name=job.name)
+
+
+def rationales(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples, and the model of a teacher that runs in the job itself."""
+    yield Job("samples", dataset=job.dataset)
+    yield from model_of_teacher(plan, job.name)
+
+
+def targets(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples and, for a run with chain of thought, the rationales of its teacher."""
+    yield Job("samples", dataset=job.dataset)
+    if run_of(plan, job).cot:
+        yield Job("rationales", dataset=job.dataset, name=run_of(plan, job).teacher)
+
+
+def train(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples (dev is decoded), the targets and the backbone."""
+    yield Job("samples", dataset=job.dataset)
+    yield job.at("targets")
+    yield Job("backbone", name=run_of(plan, job).backbone)
+
+
+def generate_untuned(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples and the backbone."""
+    yield Job("samples", dataset=job.dataset)
+    yield Job("backbone", name=run_of(plan, job).backbone)
+
+
+def generate_tuned(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples, the backbone and the adapter."""
+    yield from generate_untuned(plan, job)
+    yield job.at("train")
+
+
+def generate_api(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples, and the model if it runs in the job itself."""
+    yield Job("samples", dataset=job.dataset)
+    yield from model_of_teacher(plan, run_of(plan, job).teacher)
+
+
+def predictions(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples and the answers."""
+    yield Job("samples", dataset=job.dataset)
+    yield job.at("generate")
+
+
+def scores(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples (the annotation) and the predictions."""
+    yield Job("samples", dataset=job.dataset)
+    yield job.at("predictions")
+
+
+def tables(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the scores of a table's rows, in its order. Raises ConfigError if the table is not configured."""
+    table = plan.config.tables.asked().get(job.name)
+    if table is None:
+        raise ConfigError(f"tables.{job.name} is not in the configuration; add it, naming the runs it shows")
+    for run in table.run_names():
+        for dataset in plan.config.datasets_of(run, table.datasets):
+            for seed in plan.config.seeds_of(run):
+                yield Job("scores", dataset=dataset, run=run, seed=seed)
+
+
+def report(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield everything that the report shows."""
+    for stage in ("samples", "rationales", "train", "generate", "predictions", "scores", "tables"):
+        yield from plan.jobs(stage)
+
+
+def model_of_teacher(plan: "Plan", name: str) -> Iterator[Job]:
+    """Yield the backbone that a teacher in the job itself loads, if a rule of ours fills its folder."""
+    teacher = plan.config.teachers[name]
+    if teacher.provider == "local":
+        for found in plan.config.backbones:
+            if Path(teacher.model) == Path("resources/backbones", found):
+                yield Job("backbone", name=found)
+
+
+# Jobs that the configuration asks for by itself ---------------------------------------------------------------------
+
+
+def asked_tables(plan: "Plan") -> list[Job]:
+    """Return the configured tables."""
+    return [Job("tables", name=name) for name in plan.config.tables.asked()]
+
+
+def asked_report(plan: "Plan") -> list[Job]:
+    """Return the one page."""
+    return [Job("report")]

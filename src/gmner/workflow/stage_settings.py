@@ -1,0 +1,190 @@
+"""What each stage's command is given: its part of the configuration, in the order of the flow."""
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gmner.config import stages
+from gmner.config.data import DatasetSettings, FolderDataset
+from gmner.config.model import TinyBackbone
+from gmner.config.run import KINDS, RunSettings
+from gmner.config.teachers import TemplateTeacher
+from gmner.errors import ConfigError
+from gmner.workflow.job import Job
+
+if TYPE_CHECKING:
+    from gmner.workflow.plan import Plan
+
+ANNOTATION_SUFFIXES = frozenset({".txt", ".xml", ".jsonl", ".json", ".conll"})
+
+
+def download(plan: "Plan", job: Job) -> stages.DownloadStage:
+    """Return the source's name and where it comes from."""
+    return stages.DownloadStage(name=job.name, source=plan.config.sources[job.name])  # type: ignore[index]
+
+
+def samples(plan: "Plan", job: Job) -> stages.SamplesStage:
+    """Return the dataset; of a folder also a hash of its annotations."""
+    dataset = dataset_of(plan, job)
+    content = folder_hash(dataset.path) if isinstance(dataset, FolderDataset) else None
+    return stages.SamplesStage(name=job.dataset, dataset=dataset, content=content)
+
+
+def backbone(plan: "Plan", job: Job) -> stages.BackboneStage:
+    """Return where the backbone comes from."""
+    return stages.BackboneStage(name=job.name, backbone=plan.config.backbones[job.name])
+
+
+def pretrain_tiny(plan: "Plan", job: Job) -> stages.PretrainStage:
+    """Return the seed of the tiny backbone's pretraining."""
+    found = plan.config.backbones[job.name]
+    assert isinstance(found, TinyBackbone)
+    return stages.PretrainStage(seed=found.seed)
+
+
+def rationales(plan: "Plan", job: Job) -> stages.RationalesStage:
+    """Return the teacher."""
+    return stages.RationalesStage(name=job.name, teacher=plan.config.teachers[job.name])
+
+
+def targets(plan: "Plan", job: Job) -> stages.TargetsStage:
+    """Return what a run's completions are made with."""
+    run = run_of(plan, job)
+    return stages.TargetsStage(
+        cot=run.cot,
+        epochs=run.train.epochs,
+        grbp=run.grbp,
+        frame=plan.config.backbones[run.backbone].frame,
+        fine=dataset_of(plan, job).fine,
+        when_refused=plan.config.teachers[run.teacher].when_refused if run.cot else "no_reasoning",
+        least_accepted=plan.config.teachers[run.teacher].least_accepted if run.cot else 0.0,
+    )
+
+
+def train(plan: "Plan", job: Job) -> stages.TrainStage:
+    """Return how a run asks and trains."""
+    run = run_of(plan, job)
+    best = run.train.select == "best"
+    return stages.TrainStage(
+        run=job.run,
+        dataset=job.dataset,
+        backbone=plan.config.backbones[run.backbone],
+        question=question_of(plan, job),
+        train=run.train,
+        generate=run.generate if best else None,
+        score=run.score if best else None,
+    )
+
+
+def generate(plan: "Plan", job: Job) -> stages.GenerateStage:
+    """Return how a run's own model answers. A tuned run's question comes with its adapter."""
+    run = run_of(plan, job)
+    return stages.GenerateStage(
+        kind="untuned" if run.kind == "untuned" else "tuned",
+        backbone=plan.config.backbones[run.backbone],
+        generate=run.generate,
+        question=question_of(plan, job) if run.kind == "untuned" else None,
+    )
+
+
+def generate_api(plan: "Plan", job: Job) -> stages.GenerateApiStage:
+    """Return whom an api run asks, what, and with how many examples."""
+    run, teacher = run_of(plan, job), plan.config.teachers[run_of(plan, job).teacher]
+    assert not isinstance(teacher, TemplateTeacher)  # the configuration was checked
+    question = question_of(plan, job)
+    return stages.GenerateApiStage(name=run.teacher, teacher=teacher, question=question, **run.api.model_dump())
+
+
+def predictions(plan: "Plan", job: Job) -> stages.PredictionsStage:
+    """Return the frame that the answers are in, and the types that they may use."""
+    frame = plan.kind(job).frame(plan, job)
+    return stages.PredictionsStage(frame=frame, types=dataset_of(plan, job).labels)
+
+
+def scores(plan: "Plan", job: Job) -> stages.ScoresStage:
+    """Return the convention to count by."""
+    return stages.ScoresStage(score=run_of(plan, job).score, fine=dataset_of(plan, job).fine)
+
+
+def tables(plan: "Plan", job: Job) -> stages.TableStage:
+    """Return a table's rows."""
+    return stages.TableStage(name=job.name, rows=tuple(row_of(plan, before) for before in plan.inputs(job)))
+
+
+def report(plan: "Plan", job: Job) -> stages.ReportStage:
+    """Return what the report shows."""
+    before = plan.inputs(job)
+    runs = [one for one in before if one.stage == "scores"]
+    taught = [one for one in before if one.stage == "rationales"]
+    return stages.ReportStage(
+        datasets=tuple(
+            stages.ReportDataset(
+                name=name,
+                fine=plan.config.datasets[name].fine,
+                teachers=tuple(one.name for one in taught if one.dataset == name),
+            )
+            for name in dict.fromkeys(one.dataset for one in runs)
+        ),
+        runs=tuple(stages.ReportRun(**row_of(plan, one).model_dump(), score=run_of(plan, one).score) for one in runs),
+        tables=tuple(one.name for one in before if one.stage == "tables"),
+        backbones=tuple(one.name for one in plan.jobs("backbone")),
+        report=plan.config.report,
+    )
+
+
+# Parts of settings that several stages share ------------------------------------------------------------------------
+
+
+def row_of(plan: "Plan", job: Job) -> stages.TableRow:
+    """Return what a table says about one run, dataset and seed."""
+    run = run_of(plan, job)
+    tuned = KINDS[run.kind].trains
+    return stages.TableRow(
+        run=job.run,
+        title=run.title or job.run,
+        kind=run.kind,
+        dataset=job.dataset,
+        fine=dataset_of(plan, job).fine,
+        backbone=run.backbone if KINDS[run.kind].backbone else plan.config.teachers[run.teacher].model,
+        teacher=run.teacher if tuned and run.cot else None,
+        cot=run.cot,
+        strength=(run.grbp.beta if run.grbp.enabled else 0.0) if tuned else None,
+        scale_strength=(run.grbp.gamma if run.grbp.enabled else 0.0) if tuned else None,
+        seed=job.seed,
+        scores=plan.place(job.at("scores")),
+    )
+
+
+def question_of(plan: "Plan", job: Job) -> stages.Question:
+    """Return how a run's model is asked."""
+    run, dataset = run_of(plan, job), dataset_of(plan, job)
+    return stages.Question(prompt=run.prompt, cot=run.cot, types=dataset.labels, fine=dataset.fine)
+
+
+def run_of(plan: "Plan", job: Job) -> RunSettings:
+    """Return the settings of a job's run."""
+    return plan.config.runs[job.run]
+
+
+def dataset_of(plan: "Plan", job: Job) -> DatasetSettings:
+    """Return the settings of a job's dataset."""
+    return plan.config.datasets[job.dataset]
+
+
+@functools.cache
+def folder_hash(path: str) -> str:
+    """Return a hash over names and contents of a folder's annotation files, 16 hex digits.
+
+    Images are left out: they are many, and a changed one under the same name is not seen. Raises ConfigError
+    if the folder is missing.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        raise ConfigError(f"datasets: no folder at '{path}'; the path is relative to the working directory")
+    digest = hashlib.sha256()
+    for file in sorted(place.rglob("*")):
+        if file.is_file() and file.suffix.lower() in ANNOTATION_SUFFIXES:
+            digest.update(f"{file.relative_to(place).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
