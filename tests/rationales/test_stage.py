@@ -54,7 +54,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stage", "rationales", "--settings", good, *paths]) == 0
     assert (tmp_path / "r.parquet").exists()
     assert main(["stage", "rationales", "--settings", good.replace("}}", ', "stile": 1}}'), *paths]) == 1
-    assert "does not fit RationalesSettings: teacher.template: did you mean 'style'?" in capsys.readouterr().err
+    assert "does not fit RationalesStage: teacher.template: did you mean 'style'?" in capsys.readouterr().err
 
 
 def test_the_stage_imports_neither_torch_nor_an_sdk() -> None:
