@@ -45,7 +45,8 @@ def _is_url(mirror: str) -> bool:
 def _download(model_id: str, revision: str, endpoint: str | None, partial: Path, out_dir: Path) -> bool:
     """Fetch into `partial`; or return True, where `out_dir` has all files already: another run fetched them."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    # HTTPError is the transport's own: huggingface_hub lets it through when a connection keeps breaking.
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     log.info("backbone: fetching %s at %s into %s", model_id, revision, partial)
     try:
@@ -66,7 +67,7 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path,
             f"backbone {model_id}: no such model, or it is gated; check the id, or accept its terms on the hub and set "
             "HF_TOKEN"
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise MissingInputError(
             f"backbone {model_id} at {revision}: not reachable at {endpoint or 'the hub'} ({_first_line(error)}); "
             "what came is kept: run again to go on, or set the backbone's 'mirror' to another endpoint or folder"
