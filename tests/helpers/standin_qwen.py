@@ -8,6 +8,7 @@ of the templates is our own.
 
 import base64
 import functools
+import itertools
 import json
 import zlib
 from collections.abc import Iterator
@@ -176,7 +177,7 @@ def merges() -> list[tuple[bytes, bytes]]:
             continue
         parts = [token[place : place + 1] for place in range(len(token))]
         while len(parts) > 2:  # merge as the tokenizer would that has only the lower ranks
-            pairs = [ranks.get(first + second, rank) for first, second in zip(parts, parts[1:], strict=False)]
+            pairs = [ranks.get(first + second, rank) for first, second in itertools.pairwise(parts)]
             at = min(range(len(pairs)), key=pairs.__getitem__)
             parts[at : at + 2] = [parts[at] + parts[at + 1]]
         found.append((parts[0], parts[1]))

@@ -57,7 +57,9 @@ def test_the_config_is_read_as_the_true_models() -> None:
     assert (vision.depth, vision.hidden_size, vision.fullatt_block_indexes) == (32, 1280, [7, 15, 23, 31])
     shapes = hub_tensors(TRUE)
     assert sum(torch.Size(sides).numel() for sides in shapes.values()) == 8_292_166_656
-    assert len(shapes) == 729 and "visual.merger.mlp.2.bias" in shapes and "model.layers.27.mlp.up_proj.weight" in shapes
+    assert (
+        len(shapes) == 729 and "visual.merger.mlp.2.bias" in shapes and "model.layers.27.mlp.up_proj.weight" in shapes
+    )
 
 
 def test_a_download_resumes_and_every_tensor_of_the_hub_lands_in_the_model(hub_folder: Path, tmp_path: Path) -> None:
@@ -76,14 +78,16 @@ def test_a_download_resumes_and_every_tensor_of_the_hub_lands_in_the_model(hub_f
     assert {"chat_template.json", "generation_config.json", "preprocessor_config.json", "LICENSE"} <= names
     assert len([name for name in names if name.endswith(".safetensors")]) == 5
     model = load_backbone(tmp_path / "qwen", torch.bfloat16, torch.device("cpu"))
-    loaded = {name: tensor for name, tensor in model.state_dict().items()}
+    loaded = dict(model.state_dict())
     from safetensors import safe_open
 
     compared = 0
     for path in sorted((tmp_path / "qwen").glob("*.safetensors")):
         with safe_open(path, "pt") as weights:
             for name in weights.keys():  # noqa: SIM118
-                ours = f"model.{name}" if name.startswith("visual.") else name.replace("model.", "model.language_model.")
+                ours = (
+                    f"model.{name}" if name.startswith("visual.") else name.replace("model.", "model.language_model.")
+                )
                 assert torch.equal(loaded[ours], weights.get_tensor(name)), name
                 compared += 1
     assert compared == len(loaded) == len(hub_tensors(NARROW))
@@ -106,5 +110,9 @@ def test_the_loaded_tokenizer_gives_the_ids_of_tokenizer_json(hub_folder: Path) 
     from transformers import AutoTokenizer
 
     loaded = AutoTokenizer.from_pretrained(hub_folder, local_files_only=True)
-    for text in ("RT @user: Justin Bieber in Toronto 2015 #music", "l'été   à 10:30 &amp; more", "<answer>A|PER|None</answer>"):
+    for text in (
+        "RT @user: Justin Bieber in Toronto 2015 #music",
+        "l'été   à 10:30 &amp; more",
+        "<answer>A|PER|None</answer>",
+    ):
         assert loaded(text)["input_ids"] == real_tokenizer().encode(text).ids

@@ -45,6 +45,7 @@ def _is_url(mirror: str) -> bool:
 def _download(model_id: str, revision: str, endpoint: str | None, partial: Path, out_dir: Path) -> bool:
     """Fetch into `partial`; or return True, where `out_dir` has all files already: another run fetched them."""
     from huggingface_hub import HfApi, snapshot_download
+
     # HTTPError is the transport's own: huggingface_hub lets it through when a connection keeps breaking.
     from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
