@@ -47,7 +47,7 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path,
     from huggingface_hub import HfApi, snapshot_download
 
     # HTTPError is the transport's own: huggingface_hub lets it through when a connection keeps breaking.
-    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError  # type: ignore[attr-defined]
 
     log.info("backbone: fetching %s at %s into %s", model_id, revision, partial)
     try:
