@@ -1,8 +1,8 @@
 """Everything outside that the paper's run needs, stood in for on loopback, and the run itself.
 
 GitHub and Drive serve the real annotations and made images of the annotated sizes, the hub a repository of the true
-layout with random weights, a provider answers for both remote teachers. The configuration is a shipped one; laid over it
-are only the number of samples, the epochs, addresses and pace.
+layout with random weights, a provider answers for both remote teachers. The configuration is a shipped one; laid over
+it are only the number of samples, the epochs, addresses and pace.
 """
 
 import json
@@ -108,7 +108,9 @@ class World:
 
 
 @contextmanager
-def world(repo: Path, annotations: Path, fmnerg_test: Path, hub_folder: Path, root: Path, limit: int) -> Iterator[World]:
+def world(
+    repo: Path, annotations: Path, fmnerg_test: Path, hub_folder: Path, root: Path, limit: int
+) -> Iterator[World]:
     """Stand in for everything outside and make an empty folder with the workflow in it."""
     root.mkdir(parents=True, exist_ok=True)
     for name in LINKED:
