@@ -20,7 +20,7 @@ WORKDIR /opt/gmner
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN pip install --constraint constraints.txt --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple torch \
-    && pip install --constraint constraints.txt .
+    && pip install --constraint constraints.txt '.[all]'
 
 COPY Snakefile config.yaml ./
 COPY rules ./rules

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent
-# Extras whose packages exist for GPUs or one system alone; their pins stay unless the rest moves them.
-LEFT_OUT = {"gpu"}
+# Extras whose packages exist for GPUs or one system alone; their pins stay unless the rest moves them. vLLM pins
+# versions of its own (constraints-vllm.txt).
+LEFT_OUT = {"gpu", "vllm"}
 
 
 def resolve(repo: Path) -> dict[str, Any]:
