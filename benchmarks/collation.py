@@ -17,7 +17,7 @@ import torch
 
 import workload
 from baselines import model as plain
-from gmner.models.qwen_vl.vision_features import FeatureBank
+from gmner.models.encoding import FeatureBank
 from gmner.training.rows import TrainingRows, build_rows
 from gmner.training.sampler import EpochSampler
 from gmner.training.trainer import RowCollator

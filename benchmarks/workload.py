@@ -10,7 +10,8 @@ import pyarrow as pa
 from gmner.config import load_config_file
 from gmner.config.stages import TargetsStage, TrainStage
 from gmner.demo.data.dataset import write_demo
-from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
+from gmner.models.encoding import PromptSettings
+from gmner.models.qwen_vl.encoder import Encoder
 from gmner.core.frame import Frame
 from gmner.workflow.plan import Job, Plan
 from gmner.models.qwen_vl.processor import load_processor

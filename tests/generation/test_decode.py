@@ -12,8 +12,8 @@ from gmner.errors import DataError
 from gmner.generation.decode import Decoder
 from gmner.generation.load import load_decoder
 from gmner.generation.run import generate_outputs
+from gmner.models.encoding import PromptSettings
 from gmner.models.loading import load_backbone
-from gmner.models.qwen_vl.encoder import PromptSettings
 from gmner.models.qwen_vl.vision_features import bank_features, vision_model
 from tests.helpers.tiny_training import FRAME, TYPES
 

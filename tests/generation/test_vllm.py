@@ -17,7 +17,7 @@ from gmner.generation.decode import END_OF_ANSWER, Output
 from gmner.generation.load import load_decoder
 from gmner.generation.run import generate_outputs
 from gmner.generation.vllm import VllmDecoder, end_tokens, load_vllm, rank_slot, remove_served
-from gmner.models.qwen_vl.encoder import PromptSettings
+from gmner.models.encoding import PromptSettings
 from tests.helpers.tiny_training import FRAME, TYPES
 
 PROMPT = PromptSettings("short", TYPES, True, FRAME)

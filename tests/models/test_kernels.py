@@ -18,11 +18,12 @@ from gmner.core.records import Sample
 from gmner.errors import ConfigError
 from gmner.generation.load import load_decoder
 from gmner.models import kernels
+from gmner.models.encoding import PromptSettings
 from gmner.models.kernels import attention_of, uses_liger
 from gmner.models.loading import load_backbone
-from gmner.models.quantization import KEPT, prepare_for_training, quantization_config
+from gmner.models.quantization import prepare_for_training, quantization_config
 from gmner.models.qwen_vl import vision_attention as tower
-from gmner.models.qwen_vl.encoder import PromptSettings
+from gmner.models.qwen_vl.seam import KEPT_IN_FULL
 from gmner.training.stage import TrainJob, train_adapter
 from tests.helpers.tiny_training import FRAME, TYPES
 
@@ -188,7 +189,7 @@ def test_four_bits_hold_the_language_model_alone(backbone: Path) -> None:
     small = {name for name, weight in weights.items() if type(weight).__name__ == "Params4bit"}
     layers = model.config.get_text_config().num_hidden_layers
     assert len(small) == 7 * layers and all("language_model.layers." in name for name in small)
-    assert all(weight.dtype is BF16 for name, weight in weights.items() if name.startswith(KEPT))
+    assert all(weight.dtype is BF16 for name, weight in weights.items() if name.startswith(KEPT_IN_FULL))
     assert weights["model.language_model.norm.weight"].dtype is FP32
     assert not any(weight.requires_grad for weight in weights.values())
 

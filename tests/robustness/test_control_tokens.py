@@ -11,8 +11,9 @@ from gmner.core.entity_types import COARSE_TYPES
 from gmner.core.frame import Frame
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError
-from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
-from gmner.models.qwen_vl.plain_text import PlainText
+from gmner.models.encoding import PromptSettings
+from gmner.models.plain_text import PlainText
+from gmner.models.qwen_vl.encoder import Encoder
 from gmner.models.qwen_vl.processor import load_processor
 from tests.helpers.faults import Faults
 

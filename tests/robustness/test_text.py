@@ -76,7 +76,8 @@ def test_a_training_text_that_is_too_long_is_named(pipeline: Pipeline, faults: F
     from gmner.config.stages import TargetsStage
     from gmner.core.frame import Frame
     from gmner.errors import DataError
-    from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
+    from gmner.models.encoding import PromptSettings
+    from gmner.models.qwen_vl.encoder import Encoder
     from gmner.models.qwen_vl.processor import load_processor
     from gmner.targets.stage import Reasoning, build_targets
     from gmner.training.rows import build_rows

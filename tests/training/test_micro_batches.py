@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from gmner.config.run import TrainSettings
 from gmner.core.records import Sample
 from gmner.errors import ConfigError
-from gmner.models.qwen_vl.encoder import PromptSettings
+from gmner.models.encoding import PromptSettings
 from gmner.storage.files import read_json
 from gmner.training import memory_probe
 from gmner.training import micro_batches as memory

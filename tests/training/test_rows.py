@@ -8,7 +8,8 @@ import pytest
 
 from gmner.core.records import Sample
 from gmner.errors import DataError
-from gmner.models.qwen_vl.encoder import Encoder, PromptSettings, pad_rows
+from gmner.models.encoding import PromptSettings, pad_rows
+from gmner.models.qwen_vl.encoder import Encoder
 from gmner.models.qwen_vl.processor import load_processor
 from gmner.training.rows import build_rows, shorten_reasoning
 from gmner.training.sampler import EpochSampler

@@ -18,7 +18,8 @@ from gmner.config.run import GenerateSettings, TrainSettings
 from gmner.core.records import Sample
 from gmner.errors import ConfigError
 from gmner.generation.decode import Output
-from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
+from gmner.models.encoding import PromptSettings
+from gmner.models.qwen_vl.encoder import Encoder
 from gmner.models.qwen_vl.processor import load_processor
 from gmner.models.qwen_vl.vision_features import bank_features, vision_model
 from gmner.storage.files import read_json

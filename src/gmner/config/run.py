@@ -10,7 +10,6 @@ from gmner.config.base import Name, Settings
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Attention = Literal["auto", "sdpa", "flash_attention_2", "eager"]
 Quantization = Literal["none", "nf4"]
-LANGUAGE_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def _switch(value: Any) -> Any:
@@ -49,7 +48,7 @@ class LoraSettings(Settings):
     r: int = Field(32, ge=1)
     alpha: int = Field(64, ge=1)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    targets: tuple[str, ...] = Field(LANGUAGE_PROJECTIONS, min_length=1)
+    targets: tuple[str, ...] | None = Field(None, min_length=1)  # null: those of the backbone's family
 
 
 class LaunchSettings(Settings):

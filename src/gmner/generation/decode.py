@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from transformers import DynamicCache
 from gmner.core.records import Sample
 from gmner.errors import DataError, GmnerError
 from gmner.generation.constrained import AnswerGrammars, Masks
-from gmner.models.qwen_vl.encoder import Encoder, pad_rows
-from gmner.models.qwen_vl.vision_features import FeatureBank, as_encoder_outputs, vision_model
+from gmner.models.encoding import FeatureBank, pad_rows
+from gmner.models.families import seam_of
+from gmner.models.seam import Encoder
 
 END_OF_ANSWER = "</answer>"
 
@@ -139,7 +140,7 @@ class Decoder:
         }
         if bank is not None:
             features = torch.cat([bank.of(sample) for sample in samples]).to(device)
-            inputs["mm_encoder_outputs"] = as_encoder_outputs(features)
+            inputs |= seam_of(self.model.config.model_type).feature_inputs(features)
         else:
             inputs["pixel_values"] = torch.cat([self.encoder.pixels(sample) for sample in samples]).to(device)
         return inputs
@@ -181,16 +182,11 @@ def write_rows(
 ) -> list[list[int]]:
     """Return the tokens that each row writes, at every step the one that `choose` takes of those that `masks` allow.
 
-    `inputs` are left-padded. Positions are Qwen-VL's three (time, height, width), computed here once and counted
+    `inputs` are left-padded. Positions (time, height, width) are computed here once and counted
     on for each new token. Rows that are done leave the batch once a quarter of it is. Raises GmnerError where
     the model's scores are not finite.
     """
-    positions, _ = vision_model(model).get_rope_index(
-        inputs["input_ids"],
-        mm_token_type_ids=inputs["mm_token_type_ids"],
-        image_grid_thw=inputs["image_grid_thw"],
-        attention_mask=inputs["attention_mask"],
-    )
+    positions = seam_of(model.config.model_type).positions(model, inputs)
     cache = DynamicCache(config=model.config)
     scores = model(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
     if not torch.isfinite(scores).all():
@@ -214,7 +210,7 @@ def write_rows(
         alive = [place for place, row in enumerate(rows) if row not in done]
         if len(alive) < _COMPACT_BELOW * len(rows):
             keep = torch.tensor(alive, device=tokens.device)
-            cache.batch_select_indices(keep)
+            cache.reorder_cache(cast(torch.LongTensor, keep))  # which layers of every kind have, recurrent ones too
             tokens, mask, next_position = tokens[keep], mask[keep], next_position[keep]
             rows = [rows[place] for place in alive]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)

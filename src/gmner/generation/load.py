@@ -6,9 +6,9 @@ from typing import Any
 from gmner.errors import DataError
 from gmner.generation.decode import Decoder
 from gmner.models.adapter_folder import read_run
+from gmner.models.encoding import PromptSettings
+from gmner.models.families import seam_of_folder
 from gmner.models.loading import add_adapter, device_of, dtype_of, identity_of, load_backbone, set_threads
-from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
-from gmner.models.qwen_vl.processor import load_processor
 
 
 def prompt_of_run(adapter: Path, backbone: Path) -> PromptSettings:
@@ -34,5 +34,5 @@ def load_decoder(backbone: Path, adapter: Path | None, prompt: PromptSettings, g
     model = load_backbone(backbone, dtype, device, generate.attention, generate.quantization)
     if adapter is not None:
         model = add_adapter(model, adapter, generate.merge)
-    encoder = Encoder(load_processor(backbone, prompt.frame), prompt)
+    encoder = seam_of_folder(backbone).encoder(backbone, prompt)
     return Decoder(model, encoder, generate.batch_size, generate.max_new_tokens, generate.constrained)

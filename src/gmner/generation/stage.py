@@ -14,8 +14,8 @@ from gmner.generation.load import load_decoder, prompt_of_run
 from gmner.generation.run import BatchDecoder, generate_outputs
 from gmner.generation.shares import WHOLE, Shard
 from gmner.models.adapter_folder import MANIFEST_FILE
+from gmner.models.encoding import PromptSettings
 from gmner.models.loading import identity_of
-from gmner.models.qwen_vl.encoder import PromptSettings
 from gmner.prompts.model import prompt_version
 from gmner.storage.files import sha256_of_file
 from gmner.storage.tables import OUTPUTS, read_samples, write_table

@@ -19,9 +19,10 @@ from gmner.core.records import Sample
 from gmner.errors import ConfigError, DataError
 from gmner.generation.constrained import AnswerGrammars
 from gmner.generation.decode import END_OF_ANSWER, Output, StopRule
+from gmner.models.encoding import PromptSettings
+from gmner.models.families import seam_of_folder
 from gmner.models.loading import add_adapter, device_of, dtype_of, load_backbone
-from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
-from gmner.models.qwen_vl.processor import load_processor
+from gmner.models.seam import Encoder
 from gmner.storage.files import write_json
 from gmner.storage.images import open_image
 
@@ -125,7 +126,7 @@ def load_vllm(
     (`remove_served` deletes it). Raises ConfigError where vLLM is not installed or the adapter's rank is too large.
     """
     vllm = import_vllm()
-    encoder = Encoder(load_processor(backbone, prompt.frame), prompt)
+    encoder = seam_of_folder(backbone).encoder(backbone, prompt)
     longest = max(len(ids) for ids in encoder.prompts(samples))
     folder = served_folder(backbone, encoder, adapter if generate.merge else None, work_dir)
     options: dict[str, Any] = {}
@@ -214,18 +215,7 @@ def served_folder(backbone: Path, encoder: Encoder, merged: Path | None, work_di
 def _image_settings(backbone: Path, encoder: Encoder) -> dict[str, Any]:
     own = backbone / _PROCESSORS[0]
     known = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
-    images = encoder.processor.image_processor
-    return {
-        "image_processor_type": "Qwen2VLImageProcessor",
-        "processor_class": "Qwen2_5_VLProcessor",
-        "patch_size": images.patch_size,
-        "merge_size": images.merge_size,
-        "temporal_patch_size": images.temporal_patch_size,
-        "image_mean": list(images.image_mean),
-        "image_std": list(images.image_std),
-        **{name: value for name, value in known.items() if name not in ("min_pixels", "max_pixels", "size")},
-        "size": limits_of(encoder),
-    }
+    return seam_of_folder(backbone).image_settings(encoder, known)
 
 
 def limits_of(encoder: Encoder) -> dict[str, int]:

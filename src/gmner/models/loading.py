@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from gmner.errors import ConfigError, DataError
+from gmner.models.families import seam_of_folder
 from gmner.models.kernels import apply_liger, attention_of, uses_liger
 from gmner.models.quantization import quantization_config
-from gmner.models.qwen_vl.vision_attention import join_windows
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -66,9 +66,13 @@ def load_backbone(
         raise DataError(f"{place}: no config.json; expected a backbone's folder: run the backbone stage again")
     for weights in place.glob("*.safetensors"):
         weights.open("rb").close()  # the library calls one that may not be read missing
+    seam = seam_of_folder(place)
     chosen, fused = attention_of(attention, device, dtype), uses_liger(liger, device)
-    four_bits = quantization_config(quantization, dtype)
-    # Weights go to a GPU as they are read; those in 4 bits cannot be moved afterwards.
+    four_bits = quantization_config(quantization, dtype, seam.KEPT_IN_FULL)
+    # Weights go to a GPU as they are read; those in 4 bits cannot be moved afterwards. A map needs the GPU's number:
+    # with several processes each has another one.
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
     placed = {"device_map": {"": device}} if device.type == "cuda" or four_bits is not None else {}
     try:
         model: Any = AutoModelForImageTextToText.from_pretrained(
@@ -87,9 +91,9 @@ def load_backbone(
         ) from error
     if fused:
         apply_liger(model)
-    if device.type == "cuda" and chosen == "sdpa":
-        join_windows(model)
-    return (model if placed else model.to(device)).eval()
+    loaded = (model if placed else model.to(device)).eval()
+    seam.prepare_model(loaded, chosen)
+    return loaded
 
 
 def add_adapter(model: Any, adapter_dir: Path | str, merge: bool) -> Any:

@@ -1,22 +1,22 @@
 """A frozen backbone in 4 bits (NF4, as in QLoRA, arXiv 2305.14314): the adapter is trained beside it as ever."""
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from gmner.errors import ConfigError
+from gmner.models.families import seam_of
 
 QUANTIZATIONS = ("none", "nf4")
-# The tower's features and the vocabulary's scores stay in the numbers they were trained with: small parts of the
-# memory, and the fused head of TRL's trainer reads the weights of `lm_head` itself.
-KEPT = ("model.visual", "lm_head")
 
 
-def quantization_config(quantization: str, dtype: torch.dtype) -> Any:
+def quantization_config(quantization: str, dtype: torch.dtype, kept: Sequence[str] = ()) -> Any:
     """Return the configuration with which transformers loads weights in 4 bits, or None for `none`.
 
-    Raises ConfigError for an unknown name and where bitsandbytes is not installed.
+    `kept` are the modules that stay in full numbers. Raises ConfigError for an unknown name and if bitsandbytes is
+    not installed.
     """
     if quantization not in QUANTIZATIONS:
         raise ConfigError(f"quantization: '{quantization}' is not one of {', '.join(QUANTIZATIONS)}")
@@ -34,7 +34,7 @@ def quantization_config(quantization: str, dtype: torch.dtype) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=list(KEPT),
+        llm_int8_skip_modules=list(kept),
     )
 
 
@@ -49,6 +49,7 @@ def prepare_for_training(model: Any, dtype: torch.dtype) -> Any:
     from peft import prepare_model_for_kbit_training
 
     prepared = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    for part in (prepared.model.visual, prepared.get_input_embeddings(), prepared.get_output_embeddings()):
+    tower = seam_of(prepared.config.model_type).vision_tower(prepared)
+    for part in (tower, prepared.get_input_embeddings(), prepared.get_output_embeddings()):
         part.to(dtype)
     return prepared

@@ -9,7 +9,7 @@ from typing import Any
 from gmner.core.records import Sample
 from gmner.errors import DataError
 from gmner.generation.decode import Decoder, Output
-from gmner.models.qwen_vl.vision_features import FeatureBank
+from gmner.models.encoding import FeatureBank
 from gmner.runtime.progress import log
 from gmner.storage.files import write_json
 from gmner.training.distributed import barrier, gathered, is_main, rank, trained_weights, world

@@ -5,8 +5,8 @@ from pathlib import Path
 from gmner.config.stages import TrainStage
 from gmner.core.frame import Frame
 from gmner.errors import DataError
+from gmner.models.encoding import PromptSettings
 from gmner.models.loading import identity_of, set_threads
-from gmner.models.qwen_vl.encoder import PromptSettings
 from gmner.prompts.model import prompt_version
 from gmner.storage.files import sha256_of_file
 from gmner.storage.tables import TARGETS, read_samples, read_table

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from gmner.core.records import Sample
 from gmner.errors import DataError
-from gmner.models.qwen_vl.encoder import Encoder
+from gmner.models.seam import Encoder
 
 POLICIES = ("error", "drop", "truncate_reasoning")
 _REASONING = re.compile(r"<think>(?P<reasoning>.*?)</think>(?P<rest>.*)", re.DOTALL)

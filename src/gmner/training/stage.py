@@ -17,11 +17,11 @@ from gmner.core.records import Sample
 from gmner.errors import ConfigError
 from gmner.generation.decode import Decoder
 from gmner.models.adapter_folder import MANIFEST_FILE, RunInfo, write_manifest
+from gmner.models.encoding import FeatureBank, PromptSettings
+from gmner.models.families import seam_of_folder
 from gmner.models.loading import device_of, dtype_of, load_backbone, trainable_adapter
 from gmner.models.quantization import prepare_for_training
-from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
-from gmner.models.qwen_vl.processor import load_processor
-from gmner.models.qwen_vl.vision_features import FeatureBank, bank_features
+from gmner.models.seam import Encoder
 from gmner.prompts.model import prompt_version
 from gmner.runtime.system_errors import at
 from gmner.storage.files import read_json, write_json
@@ -82,7 +82,8 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
         _prepare_work(work_dir, {**job.identity, "checkpoints": "spread"} if spread else job.identity)
         last_checkpoint(work_dir)  # removes half-written ones, before anyone looks
     barrier()
-    encoder = Encoder(load_processor(job.backbone_dir, job.prompt.frame), job.prompt)
+    seam = seam_of_folder(job.backbone_dir)
+    encoder = seam.encoder(job.backbone_dir, job.prompt)
     train = job.train
     rows = build_rows(job.samples, job.targets, encoder, train.epochs, train.max_length, train.overlong)
     _report(rows)
@@ -95,7 +96,7 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     dev = list(job.dev)[: train.eval_samples] if train.select == "best" else []
     if train.select == "best" and (not dev or job.scorer is None):
         raise ConfigError("train.select is 'best', but there are no dev samples; set train.select: last")
-    bank = bank_features(model, encoder, [*rows.samples, *dev])
+    bank = seam.bank_features(model, encoder, [*rows.samples, *dev])
     trainer, sampler = _trainer(job, model, encoder, rows, bank, work_dir, dtype)
     make_room(trainer, train, work_dir, device)
     steps = math.ceil(math.ceil(len(sampler) / train.batch_size) / train.accumulation)

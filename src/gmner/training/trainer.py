@@ -13,18 +13,15 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from gmner.errors import ConfigError, GmnerError
-from gmner.models.qwen_vl.encoder import Encoder, pad_rows
-from gmner.models.qwen_vl.vision_attention import run_tower_forward_only
-from gmner.models.qwen_vl.vision_features import FeatureBank, as_encoder_outputs
+from gmner.models.encoding import FeatureBank, pad_rows
+from gmner.models.families import BACKBONE_FAMILIES, family_of_folder, seam_of, seam_of_folder
+from gmner.models.seam import Encoder
 from gmner.training.distributed import rank, world
 from gmner.training.micro_batches import Batch, InParts
 from gmner.training.rows import TrainingRows
 from gmner.training.sampler import EpochSampler, MicroBatches
 
 IGNORED = -100
-
-# PEFT matches this against whole module names: linear layers of the language model, none of the vision tower.
-LANGUAGE_MODEL = r".*\blanguage_model\..*\.({names})"
 
 
 class RowNumbers(Dataset[dict[str, int]]):
@@ -86,7 +83,8 @@ class RowTrainer(SFTTrainer):
         numbers = datasets.Dataset.from_dict({"row": list(range(rows.epochs * len(rows.samples)))})
         super().__init__(train_dataset=numbers, **kwargs)
         network: Any = self.model
-        run_tower_forward_only(network.get_base_model())
+        self.seam = seam_of(network.config.model_type)
+        self.seam.freeze_vision(network.get_base_model())
         # Beside a backbone in 4 bits TRL makes the adapter bfloat16, which loses small updates.
         for weight in network.parameters():
             if weight.requires_grad:
@@ -133,7 +131,7 @@ class RowTrainer(SFTTrainer):
         # Dropout by the rows of the batch: the same after a restart, and in whichever process they are.
         torch.manual_seed(np.random.SeedSequence([self.args.seed, *numbers]).generate_state(1, np.uint64).item() >> 1)
         if (features := inputs.pop("features", None)) is not None:
-            inputs["mm_encoder_outputs"] = as_encoder_outputs(features)
+            inputs |= self.seam.feature_inputs(features)
         # With several processes the loss comes from the model's own forward: there the gradients are put together.
         if inputs["input_ids"].device.type == "cpu" and not return_outputs and world() == 1:
             loss = self._loss_on_cpu(model, inputs, num_items_in_batch)
@@ -182,15 +180,17 @@ class RowTrainer(SFTTrainer):
 
 
 def lora_config(lora: Any, backbone: str) -> Any:
-    """Return PEFT's configuration for `lora` (r, alpha, dropout, targets) on the language model of `backbone`."""
+    """Return PEFT's configuration for `lora` (r, alpha, dropout, targets) on the language model of `backbone`, a folder."""
     from peft import LoraConfig
+
+    targets = lora.targets or BACKBONE_FAMILIES[family_of_folder(backbone)].lora_targets
 
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=LANGUAGE_MODEL.format(names="|".join(lora.targets)),
+        target_modules=seam_of_folder(backbone).lora_modules(targets),
         base_model_name_or_path=backbone,
         bias="none",
     )

@@ -13,7 +13,7 @@ from gmner.core.records import Sample
 from gmner.errors import ConfigError
 from gmner.generation.load import load_decoder
 from gmner.models.adapter_folder import write_manifest
-from gmner.models.qwen_vl.encoder import PromptSettings
+from gmner.models.encoding import PromptSettings
 from gmner.models.qwen_vl.processor import load_processor
 from gmner.storage.files import write_json
 from gmner.training.stage import TrainJob, train_adapter

@@ -9,9 +9,9 @@ import torch
 from gmner.config.teachers import LocalTeacher
 from gmner.core.frame import Frame
 from gmner.llm_client.types import Answer, Message, Request, Usage
+from gmner.models.families import seam_of_folder
 from gmner.models.loading import device_of, dtype_of, load_backbone, set_threads
-from gmner.models.qwen_vl.plain_text import PlainText
-from gmner.models.qwen_vl.processor import load_processor
+from gmner.models.plain_text import PlainText
 from gmner.storage.images import open_image
 
 _LEAST_PIXELS = 56 * 56
@@ -28,7 +28,7 @@ class LocalProvider:
         device = device_of()
         side = settings.image.max_side if settings.image else 28
         frame = Frame("absolute", min(_LEAST_PIXELS, side * side), side * side)
-        self._processor = load_processor(settings.model, frame)
+        self._processor = seam_of_folder(settings.model).load_processor(settings.model, frame)
         self._processor.tokenizer.padding_side = "left"
         self._plain = PlainText(self._processor.tokenizer)
         self._model = load_backbone(settings.model, dtype_of("auto", device), device)

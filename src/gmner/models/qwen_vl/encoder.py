@@ -3,18 +3,19 @@
 Training and inference both encode here, so that the prompt, the frame and the pixel limits cannot differ.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
-from gmner.core.frame import Frame
 from gmner.core.records import Sample
 from gmner.errors import DataError, GmnerError
+from gmner.models.encoding import PromptSettings
+from gmner.models.plain_text import PlainText
 from gmner.models.qwen_vl.patches import PatchReader
-from gmner.models.qwen_vl.plain_text import PlainText
 from gmner.prompts.model import build_messages
 from gmner.storage.images import open_image
 
@@ -22,17 +23,12 @@ IMAGE_TOKEN = "<|image_pad|>"
 # The tags of the answer's grammar: the only added tokens that a completion may hold. A mention's own brackets are
 # escaped there and a rationale's tags are made harmless (gmner.core.answer), so neither can forge one.
 _GRAMMAR_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+# Templates of models that reason begin the model's turn with a `<think>`, open or empty. A completion brings its own.
+_BEGUN_REASONING = re.compile(r"<think>\s*(?:</think>\s*)?\Z")
 _PLACE = "\ue000\ue001"  # stands for the tweet while the chat around it is made; private use, in no template
 
 
-@dataclass(frozen=True, slots=True)
-class PromptSettings:
-    """How a sample is put to the model; kept in the run folder and used for training and inference alike."""
-
-    version: str
-    types: tuple[str, ...]
-    cot: bool
-    frame: Frame
+Read = Callable[[Image.Image], tuple[torch.Tensor, tuple[int, int, int]]]
 
 
 class Encoder:
@@ -72,9 +68,13 @@ class Encoder:
 
     def prompt_text(self, sample: Sample) -> str:
         """Return the chat up to the model's turn, with one image placeholder."""
+        return self._chat(sample.text)
+
+    def _chat(self, text: str) -> str:
         frame, prompt = self.prompt.frame, self.prompt
-        messages = build_messages(prompt.version, prompt.types, sample.text, prompt.cot, frame.coordinates)
-        return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        messages = build_messages(prompt.version, prompt.types, text, prompt.cot, frame.coordinates)
+        chat = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return _BEGUN_REASONING.sub("", chat)
 
     def completions(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the ids of each completion, int32, with the end of the turn appended."""
@@ -87,9 +87,7 @@ class Encoder:
         That text is encoded together with the tweet, so that tokens may reach over the seam as they do in a whole.
         """
         if self._around is None:
-            frame, prompt = self.prompt.frame, self.prompt
-            messages = build_messages(prompt.version, prompt.types, _PLACE, prompt.cot, frame.coordinates)
-            chat = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            chat = self._chat(_PLACE)
             if chat.count(_PLACE) != 1:
                 raise DataError(
                     f"the backbone's chat template writes the text {chat.count(_PLACE)} times, expected once; "
@@ -107,11 +105,27 @@ class Encoder:
 
     def pixels(self, sample: Sample) -> torch.Tensor:
         """Return an image's patches (height x width of the grid, values of a patch), float32, in the frame."""
+        return self._read(sample, self.patches.read)
+
+    def pixel_bytes(self, sample: Sample) -> torch.Tensor | None:
+        """Return an image's patches as bytes, an eighth of the memory of `pixels`; None if only `pixels` can be made.
+
+        Shape (height x width of the grid, colours x pixels of a patch), uint8; `from_bytes` makes `pixels` of them.
+        """
+        if not self.patches.has_table:
+            return None
+        return self._read(sample, self.patches.read_bytes)
+
+    def from_bytes(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the patches (float32) that `pixel_bytes` stands for, bit for bit, on the same device."""
+        return self.patches.from_bytes(pixels)
+
+    def _read(self, sample: Sample, read: Read) -> torch.Tensor:
         try:
             image = open_image(sample.image_path, sample.size_wh)
         except GmnerError as error:
             raise DataError(f"sample {sample.sample_id}: {error}") from error
-        pixels, grid = self.patches.read(image)
+        pixels, grid = read(image)
         if grid != self.grid_of(sample.size_wh):
             raise DataError(
                 f"{sample.image_path}: the image processor made a grid of {grid}, the frame expects "
@@ -131,15 +145,3 @@ class Encoder:
         count = height * width // self.merge_size**2
         middle = np.full(count, self.image_token_id, dtype=np.int32)
         return np.concatenate([array[: where[0]], middle, array[where[0] + 1 :]])
-
-
-def pad_rows(rows: Sequence[np.ndarray], value: int, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows of ids as one int64 tensor (rows, longest) padded with `value`, and its attention mask."""
-    longest = max(len(row) for row in rows)
-    ids = np.full((len(rows), longest), value, dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=np.int64)
-    for number, row in enumerate(rows):
-        span = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[number, span] = row
-        mask[number, span] = 1
-    return torch.from_numpy(ids), torch.from_numpy(mask)

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 # What a backbone's image processor decides; the pixel limits are the frame's.
 _OF_BACKBONE = ("patch_size", "merge_size", "temporal_patch_size", "image_mean", "image_std")
+# The name that each has in config.json, which counts if preprocessor_config.json does not say.
+_OF_VISION = {
+    "patch_size": "patch_size",
+    "spatial_merge_size": "merge_size",
+    "temporal_patch_size": "temporal_patch_size",
+}
+_IMAGE_TOKEN = "<|image_pad|>"
+_PROBE = "gmner probes this template"  # a text that no template holds
 
 
 class ImageTextProcessor(Qwen2_5_VLProcessor):
@@ -31,7 +39,7 @@ class ImageTextProcessor(Qwen2_5_VLProcessor):
         chat_template: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.image_token = "<|image_pad|>"
+        self.image_token = _IMAGE_TOKEN
         self.video_token = "<|video_pad|>"
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token) if tokenizer else None
         self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token) if tokenizer else None
@@ -52,13 +60,15 @@ def image_processor_of(frame: "Frame", folder: Path | None = None) -> Qwen2VLIma
     """Return the image processor that resizes images into `frame`: its pixel limits and no others.
 
     Patch size and colour normalisation are those of a backbone's `folder`, or Qwen2.5-VL's. Raises ConfigError
-    where the frame's factor is not the side of one visual token of the backbone.
+    if the frame's factor is not the side of one visual token of the backbone.
     """
-    told = folder / "preprocessor_config.json" if folder else None
-    config = json.loads(told.read_text(encoding="utf-8")) if told and told.exists() else {}
+    config = _json_of(folder / "preprocessor_config.json") if folder else {}
+    vision = _json_of(folder / "config.json").get("vision_config", {}) if folder else {}
+    told = {name: vision[key] for key, name in _OF_VISION.items() if key in vision}
+    told |= {name: config[name] for name in _OF_BACKBONE if name in config}
     made = Qwen2VLImageProcessorPil(
         size={"shortest_edge": frame.min_pixels, "longest_edge": frame.max_pixels},
-        **{name: config[name] for name in _OF_BACKBONE if name in config},
+        **told,
     )
     side = made.patch_size * made.merge_size
     if side != frame.factor:
@@ -69,19 +79,67 @@ def image_processor_of(frame: "Frame", folder: Path | None = None) -> Qwen2VLIma
     return made
 
 
+def _json_of(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found if isinstance(found, dict) else {}
+
+
 def load_processor(folder: Path | str, frame: "Frame") -> ImageTextProcessor:
     """Load the tokenizer and chat template of a backbone's folder; images are resized into `frame`.
 
     The pixel limits that the folder's own image processor carries are never used: they differ between hub
-    models and training, and boxes would land in another coordinate frame. Raises DataError where the folder
-    has no tokenizer or no chat template.
+    models and training, and boxes would land in another coordinate frame. Raises DataError if the folder
+    has no tokenizer, and if its chat template cannot take images; the message names the template's file.
     """
     place = Path(folder)
     if not (place / "tokenizer.json").exists():
         raise DataError(f"{place}: no tokenizer.json; expected a backbone's folder: run the backbone stage again")
     tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-    template = place / "chat_template.jinja"
-    text = template.read_text(encoding="utf-8") if template.exists() else tokenizer.chat_template
-    if not text:
-        raise DataError(f"{place}: no chat template in chat_template.jinja or tokenizer_config.json")
-    return ImageTextProcessor(image_processor_of(frame, place), tokenizer, chat_template=text)
+    template, source = _template_of(place, tokenizer)
+    processor = ImageTextProcessor(image_processor_of(frame, place), tokenizer, chat_template=template)
+    _check_template(processor, source)
+    return processor
+
+
+def _template_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str, Path]:
+    """Return the chat template of a folder and its file, looked for in the order in which transformers looks.
+
+    The hub's Qwen2.5-VL has one for images in chat_template.json alone, and a text-only one in its tokenizer's file.
+    """
+    jinja, legacy = folder / "chat_template.jinja", folder / "chat_template.json"
+    if jinja.exists():
+        return jinja.read_text(encoding="utf-8"), jinja
+    if legacy.exists():
+        try:
+            found = json.loads(legacy.read_text(encoding="utf-8"))["chat_template"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{legacy}: no JSON with a 'chat_template' ({error!r}); fetch the model again") from error
+        source = legacy
+    else:
+        found, source = tokenizer.chat_template, folder / "tokenizer_config.json"
+        found = found.get("default") if isinstance(found, dict) else found
+    if not isinstance(found, str) or not found:
+        raise DataError(
+            f"{folder}: no chat template in chat_template.jinja, chat_template.json or tokenizer_config.json; use an "
+            "instruction-tuned model, or add the template of its family as chat_template.jinja"
+        )
+    return found, source
+
+
+def _check_template(processor: ImageTextProcessor, source: Path) -> None:
+    """Raise DataError if a chat template does not place one image and write a message's text once."""
+    message: Any = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _PROBE}]}
+    try:
+        chat = processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program of others and may fail in any way
+        problem = f"it fails on a message with an image ({type(error).__name__}: {error})"
+    else:
+        images, texts = chat.count(_IMAGE_TOKEN), chat.count(_PROBE)
+        if (images, texts) == (1, 1):
+            return
+        problem = f"of one image and one text it writes {images} image tokens and {texts} texts"
+    raise DataError(
+        f"{source}: this chat template cannot take images: {problem}; expected one that writes {_IMAGE_TOKEN} for an "
+        "image: put the model's own template for images beside it as chat_template.jinja, or choose a vision-language "
+        "model"
+    )

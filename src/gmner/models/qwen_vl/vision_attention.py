@@ -11,13 +11,18 @@ Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float
 """(query, key, value, borders, scale) -> mixed values; (patches, heads, head size), borders as in cu_seqlens."""
 
 
+def vision_tower(model: Any) -> Any:
+    """Return the vision tower of a model without an adapter, or None if it has none."""
+    return getattr(getattr(model, "model", None), "visual", None)
+
+
 def run_tower_forward_only(model: Any) -> None:
     """Let the frozen tower of a model keep nothing for a backward pass.
 
     Where activations are computed again, transformers makes the output of every embedding ask for gradients, that of
     the tower's patches too: it would be run again and backward at each step, for nothing.
     """
-    tower = getattr(getattr(model, "model", None), "visual", None)
+    tower = vision_tower(model)
     if tower is not None:
         tower.forward = torch.no_grad()(tower.forward)
 
@@ -29,7 +34,7 @@ def join_windows(model: Any, attend: Attend | None = None) -> bool:
     a GPU PyTorch's own kernel for rows of many lengths does a layer in one call; elsewhere windows of equal length
     go together. The result is the same up to rounding.
     """
-    tower = getattr(getattr(model, "model", None), "visual", None)
+    tower = vision_tower(model)
     if tower is None or not hasattr(tower, "fullatt_block_indexes"):
         return False
     for block in tower.blocks:

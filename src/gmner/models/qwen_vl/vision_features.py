@@ -12,23 +12,13 @@ from typing import Any
 import torch
 
 from gmner.core.records import Sample
+from gmner.models.encoding import FeatureBank
 from gmner.models.qwen_vl.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
 FEATURE_BUDGET_BYTES = 4 << 30
 _CHUNK_PATCHES = 4096
-
-
-class FeatureBank:
-    """The vision tower's features of a fixed list of images, in the memory of the CPU."""
-
-    def __init__(self, features: dict[str, torch.Tensor]) -> None:
-        self._features = features
-
-    def of(self, sample: Sample) -> torch.Tensor:
-        """Return the features (merged patches, hidden size) of a sample's image."""
-        return self._features[sample.sample_id]
 
 
 def vision_model(model: Any) -> Any:
@@ -82,11 +72,9 @@ def as_encoder_outputs(features: torch.Tensor) -> dict[str, Any]:
 
 
 def _takes_features(inner: Any) -> bool:
-    # Qwen3-VL feeds features of several depths to the language model; only Qwen2.5-VL's single tensor is banked.
-    return (
-        inner.config.model_type.startswith("qwen2_5_vl")
-        and "mm_encoder_outputs" in inspect.signature(inner.forward).parameters
-    )
+    # Qwen3-VL feeds features of several depths to the language model; only a single tensor is banked.
+    several = hasattr(inner.config.vision_config, "deepstack_visual_indexes")
+    return not several and "mm_encoder_outputs" in inspect.signature(inner.forward).parameters
 
 
 def _groups(encoder: Encoder, samples: Sequence[Sample]) -> list[tuple[list[Sample], int]]:
