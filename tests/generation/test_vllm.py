@@ -83,7 +83,7 @@ def adapter(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("adapter")
     model = load_backbone(backbone, torch.float32, torch.device("cpu"))
-    save_adapter(get_peft_model(model, lora_config(LoraSettings(r=20), "random")), folder)
+    save_adapter(get_peft_model(model, lora_config(LoraSettings(r=20), str(backbone))), folder)
     return folder
 
 

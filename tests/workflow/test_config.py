@@ -51,7 +51,8 @@ def test_authors_settings_are_the_defaults() -> None:
 def test_frame_follows_the_backbone_family() -> None:
     revision = "0" * 40
     data = changed("backbones/q25", {"kind": "hub", "id": "Qwen/Qwen2.5-VL-7B-Instruct", "revision": revision})
-    data["backbones"]["q3"] = {"kind": "hub", "id": "Qwen/Qwen3-VL-8B-Instruct", "revision": revision}
+    newer = {"kind": "hub", "id": "Qwen/Qwen3-VL-8B-Instruct", "revision": revision, "family": "qwen3-vl"}
+    data["backbones"]["q3"] = newer
     data["backbones"]["small"] = {"kind": "tiny", "frame": {"max_pixels": 30000}}
     found = load_config(data).backbones
     q25, q3, small = found["q25"].frame, found["q3"].frame, found["small"].frame

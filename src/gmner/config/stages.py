@@ -46,12 +46,13 @@ class SamplesStage(Settings):
 
 
 class BackboneStage(Settings):
-    """`gmner stage backbone`: one backbone."""
+    """`gmner stage backbone`: one backbone; `content` changes with the files of a local folder."""
 
     operational: ClassVar[Any] = {"backbone": {"mirror"}}
 
     name: str
     backbone: BackboneSettings
+    content: str | None = None
 
 
 class PretrainStage(Settings):

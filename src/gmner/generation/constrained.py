@@ -15,7 +15,7 @@ import torch
 from gmner.core.records import Sample
 from gmner.errors import ConfigError, DataError
 from gmner.generation.answer_grammar import BoxOrder, answer_grammar, closed_answer
-from gmner.models.qwen_vl.encoder import Encoder
+from gmner.models.seam import Encoder
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 ANSWER_SHARE = 0.5

@@ -84,6 +84,6 @@ def write_manifest(folder: Path, about: dict[str, Any] | None = None) -> None:
     files = {
         path.relative_to(folder).as_posix(): {"sha256": sha256_of_file(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST_FILE
+        if path.is_file() and path.name != MANIFEST_FILE and not path.name.startswith(".")
     }
     write_json(folder / MANIFEST_FILE, {**(about or {}), "files": files})

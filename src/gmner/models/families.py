@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gmner.core.frame import Coordinates
 from gmner.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from gmner.core.frame import Coordinates
     from gmner.models.seam import Seam
 
 DEFAULT_FAMILY = "qwen2.5-vl"
@@ -37,7 +37,7 @@ class BackboneFamily:
     """
 
     model_types: tuple[str, ...]
-    coordinates: Coordinates
+    coordinates: "Coordinates"
     factor: int
     seam: str
     hub_names: str

@@ -2,14 +2,11 @@
 
 import fnmatch
 import logging
-import shutil
 from pathlib import Path
-from typing import Any
 
 from gmner.errors import DataError, MissingInputError
-from gmner.models.adapter_folder import write_manifest
-from gmner.models.folder import check_backbone, finish_backbone
-from gmner.storage.files import sha256_of_file
+from gmner.models.folder import Accept, bring_file, check_backbone, finish_backbone, mark_complete
+from gmner.storage.files import sync_tree
 from gmner.storage.locks import held
 
 log = logging.getLogger(__name__)
@@ -19,22 +16,24 @@ WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jin
 UNWANTED = ("*.bin", "*.py", "*.pt", "*.pth", "*.gguf", "*.onnx", "original/*", "onnx/*")
 
 
-def fetch_hub(model_id: str, revision: str, mirror: str | None, out_dir: Path) -> None:
-    """Fetch a model into `out_dir`; an interrupted call goes on where it stopped.
+def fetch_hub(model_id: str, revision: str, mirror: str | None, out_dir: Path, accept: Accept | None = None) -> None:
+    """Fetch a model into `out_dir`; an interrupted call resumes where it stopped.
 
     `mirror` is another endpoint (a URL) or a local folder with the model's files. Files are gathered beside
-    `out_dir`, checked (sizes and digests the hub knows, every shard of the weights) and moved there at once.
-    Raises MissingInputError where the model cannot be reached and DataError where a file is not what it must be.
+    `out_dir`, compared with the hub's checksums, looked at by `accept` and moved there at once. Raises
+    MissingInputError if the model cannot be reached and DataError if a file is not what it must be.
     """
     about = {"kind": "hub", "id": model_id, "revision": revision}
     partial = out_dir.parent / f".{out_dir.name}.partial-{revision[:12]}"
     with held(out_dir):
         if mirror and not _is_url(mirror):
-            _copy_folder(Path(mirror), partial)
+            _gather_folder(Path(mirror), partial)
         elif _download(model_id, revision, mirror, partial, out_dir):
-            write_manifest(out_dir, about)
+            (accept or check_backbone)(out_dir)
+            sync_tree(out_dir)
+            mark_complete(out_dir, about)
             return
-        check_backbone(partial)
+        (accept or check_backbone)(partial)
         finish_backbone(partial, out_dir, about)
 
 
@@ -43,7 +42,7 @@ def _is_url(mirror: str) -> bool:
 
 
 def _download(model_id: str, revision: str, endpoint: str | None, partial: Path, out_dir: Path) -> bool:
-    """Fetch into `partial`; or return True, where `out_dir` has all files already: another run fetched them."""
+    """Fetch into `partial`; or return True if `out_dir` has all files already: another run fetched them."""
     from huggingface_hub import HfApi, snapshot_download
 
     # HTTPError is the transport's own: huggingface_hub lets it through when a connection keeps breaking.
@@ -51,10 +50,15 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path,
 
     log.info("backbone: fetching %s at %s into %s", model_id, revision, partial)
     try:
-        known = HfApi(endpoint=endpoint).model_info(model_id, revision=revision, files_metadata=True)
-        if known.sha == revision and _is_whole(out_dir, known.siblings or []):
-            log.info("backbone: %s at %s is in %s already", model_id, revision, out_dir)
-            return True
+        api = HfApi(endpoint=endpoint)
+        known = api.model_info(model_id, revision=revision)
+        if known.sha != revision:
+            raise DataError(f"backbone {model_id}: asked for revision {revision}, the hub gave {known.sha}")
+        if out_dir.is_dir():
+            there = api.verify_repo_checksums(model_id, revision=revision, local_dir=out_dir)
+            if there.checked_count and not there.mismatches and not any(map(_is_wanted, there.missing_paths)):
+                log.info("backbone: %s at %s is in %s already", model_id, revision, out_dir)
+                return True
         snapshot_download(
             model_id,
             revision=revision,
@@ -63,6 +67,7 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path,
             allow_patterns=list(WANTED),
             ignore_patterns=list(UNWANTED),
         )
+        found = api.verify_repo_checksums(model_id, revision=revision, local_dir=partial)
     except RepositoryNotFoundError as error:
         raise MissingInputError(
             f"backbone {model_id}: no such model, or it is gated; check the id, or accept its terms on the hub and set "
@@ -73,57 +78,32 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path,
             f"backbone {model_id} at {revision}: not reachable at {endpoint or 'the hub'} ({_first_line(error)}); "
             "what came is kept: run again to go on, or set the backbone's 'mirror' to another endpoint or folder"
         ) from error
-    if known.sha != revision:
-        raise DataError(f"backbone {model_id}: asked for revision {revision}, the hub gave {known.sha}")
-    _check_digests(partial, known.siblings or [])
+    for wrong in found.mismatches:
+        (partial / wrong["path"]).unlink(missing_ok=True)
+    if found.mismatches:
+        first = found.mismatches[0]
+        raise DataError(
+            f"{partial / first['path']}: its {first['algorithm']} is {first['actual']}, the hub says "
+            f"{first['expected']}; {len(found.mismatches)} such files were removed: rerun to fetch them again"
+        )
     return False
 
 
-def _fits(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-
-
-def _is_whole(folder: Path, files: list[Any]) -> bool:
-    """Say whether every wanted file of a model is in a folder, with the size and the digest that the hub knows."""
-    by_name = {file.rfilename: file for file in files}
-    names = [name for name in by_name if _fits(name, WANTED) and not _fits(name, UNWANTED)]
-    if not names or not all((folder / name).is_file() for name in names):
-        return False
-    for name in names:
-        size, lfs = by_name[name].size, by_name[name].lfs
-        if size is None or (folder / name).stat().st_size != size:
-            return False
-        if lfs and sha256_of_file(folder / name) != lfs.sha256:
-            return False
-    return True
+def _is_wanted(name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in WANTED) and not any(
+        fnmatch.fnmatch(name, pattern) for pattern in UNWANTED
+    )
 
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _check_digests(folder: Path, files: list[Any]) -> None:
-    for file in files:
-        path = folder / file.rfilename
-        if not path.exists():
-            continue
-        expected = file.lfs.sha256 if file.lfs else None
-        if expected and sha256_of_file(path) != expected:
-            path.unlink()
-            raise DataError(f"{path}: its SHA-256 is not the hub's {expected}; it was removed: run again")
-        if file.size is not None and path.stat().st_size != file.size:
-            found = path.stat().st_size
-            path.unlink()
-            raise DataError(f"{path}: {found} bytes, the hub says {file.size}; it was removed: run again")
-
-
-def _copy_folder(source: Path, partial: Path) -> None:
+def _gather_folder(source: Path, partial: Path) -> None:
     if not source.is_dir():
         raise MissingInputError(f"backbone: the mirror {source} is not a folder; give one with the model's files")
     partial.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir()):
-        wanted = any(path.match(pattern) for pattern in WANTED) and not any(path.match(p) for p in UNWANTED)
-        if path.is_file() and wanted and path.name != "manifest.json":
-            there = partial / path.name
-            if not there.exists() or there.stat().st_size != path.stat().st_size:
-                shutil.copyfile(path, there)
+        if path.is_file() and _is_wanted(path.name) and path.name not in ("manifest.json", ".times.json"):
+            (partial / path.name).unlink(missing_ok=True)
+            bring_file(path, partial / path.name)

@@ -10,6 +10,7 @@ import torch
 
 from gmner.errors import ConfigError, DataError
 from gmner.models.families import seam_of_folder
+from gmner.models.folder import verify_backbone
 from gmner.models.kernels import apply_liger, attention_of, uses_liger
 from gmner.models.quantization import quantization_config
 
@@ -134,12 +135,16 @@ def check_adapter(place: Path) -> None:
 
 
 def identity_of(folder: Path | str) -> dict[str, Any]:
-    """Return what is known about a backbone's folder from its manifest: its id, revision and the manifest's digest."""
+    """Return what is known about a backbone's folder from its manifest: its id, revision and the manifest's digest.
+
+    Raises DataError if the stage did not finish, and if a file has changed since.
+    """
     from gmner.storage.files import sha256_of_file
 
     path = Path(folder) / "manifest.json"
     if not path.exists():
         raise DataError(f"{path}: missing; the backbone stage writes it last, so it did not finish: run it again")
+    verify_backbone(Path(folder))
     manifest = json.loads(path.read_text(encoding="utf-8"))
     return {
         "id": manifest.get("id"),

@@ -14,6 +14,7 @@ import torch
 from gmner.core.frame import Frame
 from gmner.core.records import Sample
 from gmner.models.encoding import FeatureBank, PromptSettings
+from gmner.models.plain_text import PlainText
 
 
 class Encoder(Protocol):
@@ -21,6 +22,7 @@ class Encoder(Protocol):
 
     processor: Any
     tokenizer: Any
+    plain: PlainText
     prompt: PromptSettings
     image_token_id: int
     eos_token_id: int

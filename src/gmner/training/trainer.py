@@ -180,7 +180,7 @@ class RowTrainer(SFTTrainer):
 
 
 def lora_config(lora: Any, backbone: str) -> Any:
-    """Return PEFT's configuration for `lora` (r, alpha, dropout, targets) on the language model of `backbone`, a folder."""
+    """Return PEFT's configuration for `lora` on the language model of the folder `backbone`."""
     from peft import LoraConfig
 
     targets = lora.targets or BACKBONE_FAMILIES[family_of_folder(backbone)].lora_targets

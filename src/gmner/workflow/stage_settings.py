@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from gmner.config import stages
 from gmner.config.data import DatasetSettings, FolderDataset
-from gmner.config.model import TinyBackbone
+from gmner.config.model import LocalBackbone, TinyBackbone
 from gmner.config.run import KINDS, RunSettings
 from gmner.config.teachers import TemplateTeacher
 from gmner.errors import ConfigError
+from gmner.models.content import content_of_backbone
 from gmner.workflow.job import Job
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def samples(plan: "Plan", job: Job) -> stages.SamplesStage:
 
 def backbone(plan: "Plan", job: Job) -> stages.BackboneStage:
     """Return where the backbone comes from."""
-    return stages.BackboneStage(name=job.name, backbone=plan.config.backbones[job.name])
+    found = plan.config.backbones[job.name]
+    content = content_of_backbone(Path(found.path)) if isinstance(found, LocalBackbone) else None
+    return stages.BackboneStage(name=job.name, backbone=found, content=content)
 
 
 def pretrain_tiny(plan: "Plan", job: Job) -> stages.PretrainStage:

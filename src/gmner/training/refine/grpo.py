@@ -19,7 +19,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from gmner.config.refine import RefineSettings
 from gmner.core.records import Sample
-from gmner.models.qwen_vl.encoder import Encoder
+from gmner.models.seam import Encoder
 from gmner.prompts.model import build_messages
 from gmner.runtime.progress import Progress
 from gmner.storage.files import write_json

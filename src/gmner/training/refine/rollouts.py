@@ -13,7 +13,7 @@ from gmner.config.refine import RefineSettings
 from gmner.core.frame import Frame
 from gmner.core.records import Record, Sample
 from gmner.generation.decode import Decoder
-from gmner.models.qwen_vl.vision_features import FeatureBank
+from gmner.models.encoding import FeatureBank
 from gmner.training.refine.rewards import Reward, reward_of
 
 

@@ -15,11 +15,10 @@ from gmner.errors import ConfigError, DataError
 from gmner.generation.decode import Decoder
 from gmner.generation.load import prompt_of_run
 from gmner.models.adapter_folder import MANIFEST_FILE, RunInfo, read_run, write_manifest
+from gmner.models.encoding import PromptSettings
+from gmner.models.families import seam_of_folder
 from gmner.models.loading import device_of, dtype_of, load_backbone, set_threads, trainable_adapter
-from gmner.models.qwen_vl.encoder import Encoder, PromptSettings
-from gmner.models.qwen_vl.processor import load_processor
-from gmner.models.qwen_vl.vision_attention import run_tower_forward_only
-from gmner.models.qwen_vl.vision_features import bank_features
+from gmner.models.seam import Encoder
 from gmner.runtime.system_errors import at
 from gmner.storage.files import read_json, sha256_of_file, write_json
 from gmner.storage.tables import TARGETS, read_samples, read_table
@@ -111,8 +110,9 @@ def _model_of(job: RefineJob, prompt: PromptSettings) -> tuple[Any, Encoder, Any
     dtype = dtype_of(job.train.precision, device)
     base = load_backbone(job.backbone, dtype, device, job.train.attention, job.train.quantization, job.train.liger)
     model = trainable_adapter(base, job.adapter)
-    run_tower_forward_only(model.get_base_model())
-    return model, Encoder(load_processor(job.backbone, prompt.frame), prompt), dtype
+    seam = seam_of_folder(job.backbone)
+    seam.freeze_vision(model.get_base_model())
+    return model, seam.encoder(job.backbone, prompt), dtype
 
 
 def _pool(job: RefineJob, sampler: Sampler, work_dir: Path) -> list[Pooled]:
@@ -131,7 +131,7 @@ def _by_rejection(
     table = work_dir / "targets.json"
     if not table.exists():
         model, encoder, _ = _model_of(job, prompt)
-        bank = bank_features(model, encoder, job.samples)
+        bank = seam_of_folder(job.backbone).bank_features(model, encoder, job.samples)
         decoder = Decoder(model, encoder, job.refine.batch_size, job.refine.max_new_tokens)
         pool = _pool(job, Sampler(decoder, job.refine, job.fine, job.seed, bank), work_dir)
         before = {
@@ -170,7 +170,7 @@ def _by_policy(
 ) -> None:
     """Optimise the policy by GRPO on the tweets that can teach it something."""
     model, encoder, dtype = _model_of(job, prompt)
-    bank = bank_features(model, encoder, job.samples)
+    bank = seam_of_folder(job.backbone).bank_features(model, encoder, job.samples)
     decoder = Decoder(model, encoder, job.refine.batch_size, job.refine.max_new_tokens)
     sampler = Sampler(decoder, job.refine, job.fine, job.seed, bank)
     samples = job.samples
