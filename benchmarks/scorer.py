@@ -28,11 +28,11 @@ import samples as sample_data
 from baselines import scoring as plain
 from gmner.core.answer import parse_output, render_answer
 from gmner.evaluation.counts import TASKS, count_sample, total
-from gmner.evaluation.conventions import PROFILES
+from gmner.evaluation.conventions import convention_of
 from gmner.core.records import Entity, Record, Sample
 from gmner.evaluation.any_system.gold import read_gold
 from gmner.evaluation.scores import count_tweets
-from gmner.evaluation.bootstrap import f1_interval
+from gmner.evaluation.bootstrap import interval
 
 TARGET, IOU, LOOP, ONE_IN = 10, 0.5, 11, 100
 TYPES = ("PER", "ORG", "LOC", "OTHER")
@@ -67,7 +67,7 @@ def with_loops(gold: Sequence[Sample], outputs: Sequence[str]) -> tuple[list[Sam
 
 def score(gold: Sequence[Sample], outputs: Sequence[str]) -> dict[str, int]:
     """Parse and count all tweets, as the stages do."""
-    counts = total(count_tweets(gold, [parse_output(text).records for text in outputs], PROFILES["paper"], IOU))
+    counts = total(count_tweets(gold, [parse_output(text).records for text in outputs], convention_of("paper"), IOU))
     return {"predicted": counts.predicted, "gold": counts.gold, **{task: getattr(counts, task) for task in TASKS}}
 
 
@@ -148,7 +148,7 @@ def main() -> None:
         ours_plain, baseline_plain = compare(gold, outputs, repeats=1 if args.quick else 3)
         command = run_command(Path(name, "large"), 200 if args.quick else args.tweets)
     rows = np.random.default_rng(0).integers(0, 4, (1500, 3))
-    resampled = measure.timed(lambda: f1_interval(rows))
+    resampled = measure.timed(lambda: interval(rows))
     records = [Record("a", "PER", ((0.0, 0.0, 9.0, 9.0),))] * 1000
     identical = measure.timed(lambda: count_sample(records, records, IOU))
     way = "a matching that tries every assignment, once for each task"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gmner.core.boxes import box_iou_matrix
 from gmner.core.records import Record
+from gmner.evaluation.compared import ComparedTweet
 from gmner.evaluation.counts import (
     TASKS,
     Counts,
@@ -136,7 +137,7 @@ def test_accuracy_is_of_groundable_gold_and_mean_iou_of_paired_ones() -> None:
 def test_counts_by_type_add_up_for_mner_and_gmner() -> None:
     gold = [Record("a", "PER", (A,)), Record("b", "LOC"), Record("c", "ORG", (B,))]
     predicted = [Record("a", "PER", (A,)), Record("b", "PER"), Record("c", "ORG", (A,))]
-    by_type, whole = count_by_type(predicted, gold, 0.5), count_sample(predicted, gold, 0.5)
+    by_type, whole = count_by_type(ComparedTweet(predicted, gold), 0.5), count_sample(predicted, gold, 0.5)
     summed = total(by_type.values())
     assert (summed.gmner, summed.mner, summed.predicted, summed.gold) == (whole.gmner, whole.mner, 3, 3)
     assert by_type["PER"].predicted == 2

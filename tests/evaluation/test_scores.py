@@ -11,9 +11,10 @@ from gmner.config.run import ScoreSettings
 from gmner.config.stages import ScoresStage
 from gmner.core.records import Entity, Record, Sample
 from gmner.errors import ConfigError, DataError
-from gmner.evaluation.bootstrap import compare_f1, f1_interval, f1_percent, mean_and_deviation
-from gmner.evaluation.conventions import PROFILES, profile_of
-from gmner.evaluation.scores import TWEET_COUNTS, f1_scores, gmner_f1, make_scores
+from gmner.evaluation.bootstrap import compare, interval, mean_and_deviation
+from gmner.evaluation.conventions import CONVENTIONS, convention_of
+from gmner.evaluation.metrics import METRICS, f1_percent
+from gmner.evaluation.scores import f1_scores, gmner_f1, make_scores
 from gmner.storage.tables import PREDICTIONS, SAMPLES, sample_to_row, write_table
 
 BOX = (0.0, 0.0, 10.0, 10.0)
@@ -66,8 +67,8 @@ def test_scores_of_a_run(tables: tuple[Path, Path], tmp_path: Path) -> None:
     assert found["parsing"] == {"answers": 3, "with_problems": 1, "problems": {"bad_box": 2}}
     assert found["boxes"]["mean_of_grounded"] == 1
     assert found["tweets"]["sample_id"] == ["test/0", "test/1", "test/2"]
-    assert found["tweets"]["gmner"] == [1, 0, 1]
-    assert set(found["tweets"]) == {"sample_id", *TWEET_COUNTS}
+    assert found["tweets"]["gmner_f1"] == [[1, 1, 1], [0, 1, 1], [1, 1, 1]]
+    assert set(found["tweets"]) == {"sample_id", *METRICS}
     interval = found["intervals"]["gmner_f1"]
     assert interval["low"] <= interval["value"] <= interval["high"]
 
@@ -110,12 +111,15 @@ def test_samples_without_a_prediction_are_an_error(tables: tuple[Path, Path], tm
 
 def test_an_unknown_profile_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"'papr' is no convention of scoring; did you mean 'paper'\?"):
-        profile_of("papr")
+        convention_of("papr")
 
 
 def test_every_profile_has_its_own_signature() -> None:
-    assert len({profile.signature(0.5) for profile in PROFILES.values()}) == len(PROFILES)
-    assert PROFILES["strict"].signature(0.75) == "gmner|profile:strict|iou:0.75|frame:original|match:span|boxes:one|v:1"
+    assert len({profile.signature(0.5) for profile in map(convention_of, CONVENTIONS)}) == len(CONVENTIONS)
+    assert (
+        convention_of("strict").signature(0.75)
+        == "gmner|profile:strict|iou:0.75|frame:original|match:span|boxes:one|v:1"
+    )
 
 
 # Uncertainty -----------------------------------------------------------------------------------------------------
@@ -133,44 +137,44 @@ def test_ten_thousand_resamples_of_1500_tweets_take_less_than_a_second() -> None
 
     rows = _tweets(0, 0.6)
     begin = time.process_time()
-    interval = f1_interval(rows)
+    found = interval(rows)
     assert time.process_time() - begin < 1
-    assert interval.low < interval.value < interval.high
+    assert found.low < found.value < found.high
 
 
 def test_the_interval_is_that_of_resampling_tweet_by_tweet() -> None:
     rows = _tweets(0, 0.6, 300)
     drawn = np.random.default_rng(5).integers(0, len(rows), (4000, len(rows)))
     low, high = np.percentile(f1_percent(rows[drawn].sum(axis=1)), [2.5, 97.5])
-    interval = f1_interval(rows)
-    assert (interval.low, interval.high) == (pytest.approx(low, abs=0.3), pytest.approx(high, abs=0.3))
+    found = interval(rows)
+    assert (found.low, found.high) == (pytest.approx(low, abs=0.3), pytest.approx(high, abs=0.3))
 
 
 def test_paired_tests_tell_a_difference_from_chance() -> None:
     rows = _tweets(0, 0.6)
     worse = rows.copy()
     worse[:200, 0] = worse[:200, 0] // 2
-    found = compare_f1(rows, worse)
+    found = compare(rows, worse)
     assert found.low > 0
     assert found.difference > 0
     assert max(found.p_bootstrap, found.p_randomisation) < 0.01
-    other = compare_f1(worse, rows)
+    other = compare(worse, rows)
     assert other.difference == -found.difference
-    same = compare_f1(rows, rows)
+    same = compare(rows, rows)
     assert (same.difference, same.p_randomisation, same.p_bootstrap) == (0, 1, 1)
 
 
 def test_paired_tests_find_little_in_two_equally_good_runs() -> None:
     gold = _tweets(0, 0.6)
     other = np.column_stack([np.random.default_rng(9).binomial(gold[:, 1], 0.6), gold[:, 1], gold[:, 2]])
-    found = compare_f1(gold, other)
+    found = compare(gold, other)
     assert found.low < 0 < found.high
     assert min(found.p_bootstrap, found.p_randomisation) > 0.05
 
 
 def test_paired_tests_need_the_same_tweets() -> None:
     with pytest.raises(ValueError, match="1500 and 10 tweets"):
-        compare_f1(_tweets(0, 0.5), _tweets(0, 0.5, 10))
+        compare(_tweets(0, 0.5), _tweets(0, 0.5, 10))
 
 
 def test_deviation_needs_two_seeds() -> None:

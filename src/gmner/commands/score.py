@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from gmner.errors import ConfigError
+from gmner.evaluation.any_system.all_conventions import conventions_table, score_all
 from gmner.evaluation.any_system.gold import read_gold
 from gmner.evaluation.any_system.print import analysis_text, comparison_text, score_text
 from gmner.evaluation.any_system.score import Request, analyse_errors, compare, score_gold
-from gmner.evaluation.conventions import PROFILES, profile_of
+from gmner.evaluation.conventions import CONVENTIONS, convention_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("gold", type=Path, help="…/txt/test.txt with its boxes in …/xml, or a samples.parquet")
     parser.add_argument("predictions", type=Path, help="JSONL, TSV or predictions.parquet (docs/metrics.md)")
-    parser.add_argument("--profile", default="paper", help=f"the convention: {', '.join(PROFILES)} (default: paper)")
+    parser.add_argument("--profile", default="paper", help=f"the convention: {', '.join(CONVENTIONS)} (default: paper)")
+    parser.add_argument("--all-profiles", action="store_true", help="one table of the same predictions under each")
     parser.add_argument("--iou", type=float, default=0.5, help="IoU from which a region is right (default: 0.5)")
     parser.add_argument("--json", action="store_true", help="write one JSON object in place of a table")
     parser.add_argument("--split", default="test", help="the split of a samples.parquet (default: test)")
@@ -47,6 +49,10 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     request = _request(args)
     gold = read_gold(request.gold, request.xml_dir, request.split)
+    if args.all_profiles:
+        scores_of_all = score_all(request, gold)
+        print(json.dumps(scores_of_all, ensure_ascii=False) if args.json else conventions_table(scores_of_all))
+        return 0
     scored = score_gold(request, gold)
     if scored.missing:
         print(f"warning: {scored.missing} of {len(gold)} gold tweets have no prediction", file=sys.stderr)
@@ -62,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
             more["comparison"] = {task: asdict(one) for task, one in compared.items()}
         print(json.dumps({**scores, **more}, ensure_ascii=False))
         return 0
-    print(score_text(scores, scored.details()))
+    print(score_text(scores))
     if compared:
         print(f"\n{comparison_text(request.predictions.name, args.compare.name, compared)}")
     if analysis:
@@ -76,7 +82,7 @@ def _request(args: argparse.Namespace) -> Request:
     return Request(
         gold=args.gold,
         predictions=args.predictions,
-        profile=profile_of(args.profile),
+        convention=convention_of(args.profile),
         iou=args.iou,
         xml_dir=args.xml,
         split=args.split,

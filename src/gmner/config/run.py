@@ -1,11 +1,12 @@
 """A run: a named set of choices from the teacher to the score."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from gmner.config.base import Name, Settings
+from gmner.config.base import Name, Settings, suggest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Attention = Literal["auto", "sdpa", "flash_attention_2", "eager"]
@@ -134,8 +135,17 @@ class GenerateSettings(Settings):
 class ScoreSettings(Settings):
     """Which convention counts (docs/metrics.md)."""
 
-    profile: Literal["paper", "paper-resized", "strict", "h-index", "tiger"] = "paper"
+    profile: str = "paper"  # a name in the registry of conventions
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, value: str) -> str:
+        # By name: settings lie below the registries that they choose from.
+        known = import_module("gmner.evaluation.conventions").CONVENTIONS
+        if value not in known:
+            raise ValueError(f"'{value}' is no convention of scoring; {suggest(value, known)}")
+        return value
 
 
 class ApiSettings(Settings):

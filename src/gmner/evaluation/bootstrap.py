@@ -1,22 +1,28 @@
-"""How sure a score is: bootstrap intervals over tweets, and paired tests between two runs.
+"""How sure the score of *one output* is: bootstrap intervals over tweets, and paired tests between two outputs.
 
-F1 depends on a tweet only through a few small whole numbers, so that most tweets are interchangeable. A resample of
-the tweets is therefore drawn as how often each *kind* of tweet comes: one multinomial draw over some dozens of
-kinds in place of 1500 single ones, the same distribution, 10 000 resamples in a fraction of a second. Likewise a
-random exchange of two runs' answers is a binomial draw for each kind of pair.
+What this says is about these answers to other tweets, not about the method that gave them: another seed gives
+other answers. Statements about methods are in `gmner.evaluation.seeds`.
+
+A metric depends on a tweet only through a few small numbers, so that most tweets are interchangeable. A resample of
+the tweets is therefore drawn as how often each *kind* of tweet occurs: one multinomial draw over some dozens of
+kinds instead of 1500 single ones, the same distribution, 10 000 resamples in a fraction of a second. Likewise a
+random exchange of two outputs' answers is a binomial draw per kind of pair.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gmner.evaluation.metrics import f1_percent
+
 RESAMPLES = 10_000
 LEVEL = 0.95
+_DECIMALS = 2  # of counts that are no whole numbers (sums of IoU), for drawing alone
 
-Numbers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Value = Callable[[ArrayLike], Floats]
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much higher run A scores than run B, in points of per cent, and whether that may be chance.
+    """How much higher output A scores than output B, in points of per cent, and whether that may be chance.
 
     `low` and `high` bound the difference (paired bootstrap); `p_bootstrap` and `p_randomisation` are two-sided.
     """
@@ -42,42 +48,47 @@ class Comparison:
     p_randomisation: float
 
 
-def f1_percent(sums: ArrayLike) -> Floats:
-    """Return F1 in per cent of sums (…, 3): correct, predicted, gold; 0 where nothing is predicted nor gold."""
-    array = np.asarray(sums, dtype=np.float64)
-    both = array[..., 1] + array[..., 2]
-    return 200 * np.divide(array[..., 0], both, out=np.zeros_like(both), where=both > 0)
+def interval(
+    rows: ArrayLike, value: Value = f1_percent, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """Return a metric and its interval from tweets' counts (N, K); `value` makes per cent of sums (…, K)."""
+    counts = as_rows(rows)
+    exact = float(value(counts.sum(axis=0)))
+    low, high = percentiles(_shifted(value(_resampled(counts, resamples, seed)), counts, value, exact), level)
+    return Interval(exact, low, high)
 
 
-def f1_interval(counts: ArrayLike, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL) -> Interval:
-    """Return F1 and its interval from tweets' counts (N, 3): correct, predicted, gold."""
-    rows = _rows(counts, 3)
-    scores = f1_percent(_resampled(rows, resamples, seed))
-    low, high = _percentiles(scores, level)
-    return Interval(float(f1_percent(rows.sum(axis=0))), low, high)
-
-
-def compare_f1(
-    counts_a: ArrayLike, counts_b: ArrayLike, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+def compare(
+    rows_a: ArrayLike,
+    rows_b: ArrayLike,
+    value: Value = f1_percent,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> Comparison:
-    """Compare two runs on the same tweets in the same order; each side's counts are (N, 3).
+    """Compare two outputs for the same tweets in the same order; each side's counts are (N, K).
 
     The bootstrap's p is twice the share of resamples on the other side of zero; approximate randomisation
-    (Noreen 1989) exchanges the runs' answers tweet by tweet and asks how often the difference gets as large. Both
-    shares count the observed one too, so that p is never 0. Raises ValueError where the numbers of tweets differ.
+    (Noreen 1989) exchanges the outputs' answers tweet by tweet and asks how often the difference gets as large. Both
+    shares count the observed one too, so that p is never 0. Raises ValueError if the numbers of tweets differ.
     """
-    a, b = _rows(counts_a, 3), _rows(counts_b, 3)
-    if len(a) != len(b):
-        raise ValueError(f"runs have {len(a)} and {len(b)} tweets; a paired test needs the same tweets")
+    a, b = as_rows(rows_a), as_rows(rows_b)
+    check_paired(len(a), len(b))
+    columns = a.shape[1]
     pairs = np.hstack([a, b])
-    observed = _difference(pairs.sum(axis=0))
-    drawn = _difference(_resampled(pairs, resamples, seed))
-    low, high = _percentiles(drawn, level)
+
+    def difference(sums: ArrayLike) -> Floats:
+        array = np.asarray(sums)
+        return np.asarray(value(array[..., :columns]) - value(array[..., columns:]))
+
+    observed = float(difference(pairs.sum(axis=0)))
+    drawn = difference(_resampled(pairs, resamples, seed))
+    low, high = percentiles(drawn, level)
     other_side = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    swapped = _difference(_exchanged(pairs, resamples, seed))
-    as_large = int((np.abs(swapped) >= abs(float(observed)) - 1e-9).sum())
+    swapped = difference(_exchanged(pairs, resamples, seed))
+    as_large = int((np.abs(swapped) >= abs(observed) - 1e-9).sum())
     return Comparison(
-        difference=float(observed),
+        difference=observed,
         low=low,
         high=high,
         p_bootstrap=min(1.0, 2 * (other_side + 1) / (resamples + 1)),
@@ -91,35 +102,46 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
 
 
-def _rows(counts: ArrayLike, columns: int) -> Numbers:
-    return np.asarray(counts, dtype=np.int64).reshape(-1, columns)
+def as_rows(counts: ArrayLike) -> Floats:
+    """Return tweets' counts as floats (N, K)."""
+    array = np.asarray(counts, dtype=np.float64)
+    return array if array.ndim == 2 else array.reshape(-1, 3)
 
 
-def _kinds(rows: Numbers) -> tuple[Numbers, Numbers]:
-    kinds, times = np.unique(rows, axis=0, return_counts=True)
+def check_paired(tweets_a: int, tweets_b: int) -> None:
+    """Raise ValueError if two outputs are not for the same number of tweets."""
+    if tweets_a != tweets_b:
+        raise ValueError(f"outputs have {tweets_a} and {tweets_b} tweets; a paired test needs the same tweets")
+
+
+def percentiles(values: Floats, level: float) -> tuple[float, float]:
+    """Return the bounds of the middle `level` of some values."""
+    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def _kinds(rows: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    kinds, times = np.unique(np.round(rows, _DECIMALS), axis=0, return_counts=True)
     return kinds, times.astype(np.int64)
 
 
-def _resampled(rows: Numbers, resamples: int, seed: int) -> Numbers:
+def _resampled(rows: Floats, resamples: int, seed: int) -> Floats:
     if not len(rows):
-        return np.zeros((resamples, rows.shape[1]), dtype=np.int64)
+        return np.zeros((resamples, rows.shape[1]))
     kinds, times = _kinds(rows)
     drawn = np.random.default_rng(seed).multinomial(len(rows), times / len(rows), size=resamples)
-    return np.asarray(drawn @ kinds)
+    return np.asarray(drawn.astype(np.float64) @ kinds)
 
 
-def _exchanged(pairs: Numbers, resamples: int, seed: int) -> Numbers:
+def _shifted(drawn: Floats, rows: Floats, value: Value, exact: float) -> Floats:
+    # Rounded sums of IoU are off by a hair, the same in every resample.
+    rounded = float(value(np.round(rows, _DECIMALS).sum(axis=0)))
+    return np.asarray(drawn + (exact - rounded)) if rounded != exact else drawn
+
+
+def _exchanged(pairs: Floats, resamples: int, seed: int) -> Floats:
     kinds, times = _kinds(pairs)
     swapped = np.random.default_rng([seed, 1]).binomial(times, 0.5, size=(resamples, len(times)))
     half = pairs.shape[1] // 2
     turned = np.hstack([kinds[:, half:], kinds[:, :half]])
-    return np.asarray((times - swapped) @ kinds + swapped @ turned)
-
-
-def _difference(sums: Numbers) -> Floats:
-    return np.asarray(f1_percent(sums[..., :3]) - f1_percent(sums[..., 3:]))
-
-
-def _percentiles(values: Floats, level: float) -> tuple[float, float]:
-    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
+    return np.asarray((times - swapped).astype(np.float64) @ kinds + swapped.astype(np.float64) @ turned)

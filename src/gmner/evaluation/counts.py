@@ -2,36 +2,51 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any
 
 from gmner.core.records import Record
+from gmner.evaluation.compared import ComparedTweet
 from gmner.evaluation.matching import best_iou, group_records, mention_key, mention_type_key
 
 TASKS = ("gmner", "mner", "eeg")
 ACCURACY_IOUS = (0.5, 0.75)
+REGION_COUNTS = ("groundable", "acc_50", "acc_75", "paired", "iou_sum")
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What is counted of one tweet, or summed over many.
 
-    `gmner`, `mner`, `eeg`: correct predictions. `groundable`: gold entities with a box; `acc_50` and `acc_75`: those
-    whose matched prediction has a box with at least that IoU; `paired`: those matched with a prediction that
-    has a box, and `iou_sum` the sum of these pairs' IoU.
+    `gmner`, `mner`, `eeg`: correct predictions; `predicted` and `gold` the records that GMNER compares, and those of
+    the other two tasks, which a few conventions count differently. `groundable`: gold entities with a box; `acc_50`
+    and `acc_75`: those whose matched prediction has a box with at least that IoU; `paired`: those matched with a
+    prediction that has a box, and `iou_sum` the sum of these pairs' IoU.
     """
 
     predicted: int = 0
     gold: int = 0
     gmner: int = 0
     mner: int = 0
+    mner_predicted: int = 0
+    mner_gold: int = 0
     eeg: int = 0
+    eeg_predicted: int = 0
+    eeg_gold: int = 0
     groundable: int = 0
     acc_50: int = 0
     acc_75: int = 0
     paired: int = 0
     iou_sum: float = 0.0
+
+    def of_task(self, task: str) -> tuple[int, int, int]:
+        """Return a task's correct, predicted and gold records."""
+        if task == "gmner":
+            return self.gmner, self.predicted, self.gold
+        if task == "mner":
+            return self.mner, self.mner_predicted, self.mner_gold
+        return self.eeg, self.eeg_predicted, self.eeg_gold
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
@@ -45,6 +60,25 @@ def total(counts: Iterable[Counts]) -> Counts:
     """Return the sum of tweets' counts."""
     columns = zip(*map(_values, counts), strict=True)
     return Counts(*(sum(column) for column in columns))
+
+
+def count_tweet(tweet: ComparedTweet, iou: float) -> Counts:
+    """Count one tweet as its convention compares it; a region is right from an IoU of `iou` on."""
+    counts = count_sample(tweet.predicted, tweet.gold, iou)
+    if tweet.by_task is None:
+        return counts
+    found = {task: count_sample(*tweet.of(task), iou) for task in tweet.by_task}
+    mner, eeg, regions = (found.get(task, counts) for task in ("mner", "eeg", "regions"))
+    return replace(
+        counts,
+        mner=mner.mner,
+        mner_predicted=mner.mner_predicted,
+        mner_gold=mner.mner_gold,
+        eeg=eeg.eeg,
+        eeg_predicted=eeg.eeg_predicted,
+        eeg_gold=eeg.eeg_gold,
+        **{name: getattr(regions, name) for name in REGION_COUNTS},
+    )
 
 
 def count_sample(predicted: Sequence[Record], gold: Sequence[Record], iou: float) -> Counts:
@@ -71,7 +105,11 @@ def count_sample(predicted: Sequence[Record], gold: Sequence[Record], iou: float
         gold=len(gold),
         gmner=gmner,
         mner=mner,
+        mner_predicted=len(predicted),
+        mner_gold=len(gold),
         eeg=_eeg(predicted, gold, iou, gmner),
+        eeg_predicted=len(predicted),
+        eeg_gold=len(gold),
         groundable=sum(bool(record.boxes) for record in gold),
         acc_50=acc_50,
         acc_75=acc_75,
@@ -95,20 +133,14 @@ def _eeg(predicted: Sequence[Record], gold: Sequence[Record], iou: float, gmner:
     return sum(group.region_pairs(iou) for group in group_records(predicted, gold, mention_key))
 
 
-def count_by_type(predicted: Sequence[Record], gold: Sequence[Record], iou: float) -> dict[str, Counts]:
-    """Count one tweet for each type alone: gold entities and predictions of that type.
+def count_by_type(tweet: ComparedTweet, iou: float) -> dict[str, Counts]:
+    """Count one tweet per type: gold entities and predictions of that type alone.
 
     A pair for EEG may disagree about its type, so that a sum over types would not be EEG: `eeg` is left 0.
     """
-    found = {}
-    for name in {record.type for record in (*predicted, *gold)}:
-        counts = count_sample([r for r in predicted if r.type == name], [r for r in gold if r.type == name], iou)
-        found[name] = Counts(**{**_as_dict(counts), "eeg": 0})
-    return found
-
-
-def _as_dict(counts: Counts) -> dict[str, Any]:
-    return dict(zip(COUNT_NAMES, _values(counts), strict=True))
+    sides = (tweet.of(task) for task in ("gmner", "mner", "regions"))
+    names = {record.type for predicted, gold in sides for record in (*predicted, *gold)}
+    return {name: replace(count_tweet(tweet.of_type(name), iou), eeg=0) for name in names}
 
 
 def ratio(part: float, whole: float) -> float:
@@ -124,12 +156,12 @@ def precision_recall_f1(correct: int, predicted: int, gold: int) -> tuple[float,
 
 def task_scores(counts: Counts, task: str) -> dict[str, float]:
     """Return one task's counts and its precision, recall and F1 between 0 and 1."""
-    correct = int(getattr(counts, task))
-    precision, recall, f1 = precision_recall_f1(correct, counts.predicted, counts.gold)
+    correct, predicted, gold = counts.of_task(task)
+    precision, recall, f1 = precision_recall_f1(correct, predicted, gold)
     return {
         "correct": correct,
-        "predicted": counts.predicted,
-        "gold": counts.gold,
+        "predicted": predicted,
+        "gold": gold,
         "precision": precision,
         "recall": recall,
         "f1": f1,

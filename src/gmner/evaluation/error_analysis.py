@@ -8,8 +8,8 @@ from typing import Any
 
 from gmner.core.mentions import normalise_mention
 from gmner.core.records import Box, Entity, Record, Sample
-from gmner.evaluation.conventions import span_name
-from gmner.evaluation.counts import count_sample, precision_recall_f1, ratio, task_scores, total
+from gmner.evaluation.compared import ComparedTweet, Convention, span_name
+from gmner.evaluation.counts import count_tweet, precision_recall_f1, ratio, task_scores, total
 from gmner.evaluation.matching import best_iou, group_records, maximum_matching, mention_type_key
 
 OUTCOMES = {
@@ -117,27 +117,47 @@ def _region_error(gold: Record, predicted: Record) -> str:
 
 def analyse(
     samples: Sequence[Sample],
-    prepared: Sequence[tuple[list[Record], list[Record]]],
+    predictions: Sequence[Sequence[Record]],
+    convention: Convention,
     iou: float,
+    fine: bool = False,
     train_mentions: frozenset[str] | None = None,
 ) -> dict[str, Any]:
     """Return the error taxonomy, the confusion of types, slices and the IoU curve, as plain JSON.
 
-    `prepared` is (predicted, gold) of each sample as a convention compares them; `train_mentions` are mentions of the
-    training set, normalised, None where it is not known.
+    `predictions` are in the order of `samples`, boxes in pixels of the original images; `train_mentions` are mentions
+    of the training set, normalised, None if it is not known.
     """
-    judged = [judge(predicted, gold, iou) for predicted, gold in prepared]
+    compared = [convention.compare(s, p, iou, fine) for s, p in zip(samples, predictions, strict=True)]
+    pairs = [(tweet.predicted, tweet.gold) for tweet in compared]
+    judged = [judge(predicted, gold, iou) for predicted, gold in pairs]
     outcomes = Counter(one.outcome for tweet in judged for one in tweet)
+    if convention.depends_on_iou:
+        curve = [_point(samples, predictions, convention, at, fine) for at in CURVE_IOUS]
+    else:
+        curve = _curve(pairs)
     return {
         "outcomes": {name: outcomes[name] for name in OUTCOMES},
-        "gold": sum(len(gold) for _, gold in prepared),
-        "predicted": sum(len(predicted) for predicted, _ in prepared),
-        "confusion": _confusion(prepared, judged),
-        "by_type": _by_type(prepared, iou),
-        "slices": _slices(samples, prepared, judged, train_mentions),
-        "by_number_of_entities": _by_number(prepared, iou),
-        "iou_curve": _curve(prepared),
+        "gold": sum(len(gold) for _, gold in pairs),
+        "predicted": sum(len(predicted) for predicted, _ in pairs),
+        "confusion": _confusion(pairs, judged),
+        "by_type": _by_type(compared, iou),
+        "slices": _slices(samples, pairs, judged, train_mentions, not convention.depends_on_iou),
+        "by_number_of_entities": _by_number(compared, iou),
+        "iou_curve": curve,
     }
+
+
+def _point(
+    samples: Sequence[Sample],
+    predictions: Sequence[Sequence[Record]],
+    convention: Convention,
+    iou: float,
+    fine: bool,
+) -> dict[str, float]:
+    pairs = zip(samples, predictions, strict=True)
+    scores = task_scores(total(count_tweet(convention.compare(s, p, iou, fine), iou) for s, p in pairs), "gmner")
+    return {"iou": iou, **{name: scores[name] for name in ("precision", "recall", "f1")}}
 
 
 def _confusion(
@@ -156,23 +176,22 @@ def _confusion(
     return {given: {said: n for (row, said), n in sorted(pairs.items()) if row == given} for given in rows}
 
 
-def _by_type(prepared: Sequence[tuple[list[Record], list[Record]]], iou: float) -> dict[str, Any]:
-    types = sorted({record.type for pair in prepared for side in pair for record in side})
+def _by_type(compared: Sequence[ComparedTweet], iou: float) -> dict[str, Any]:
+    types = sorted({record.type for tweet in compared for side in tweet.of("mner") for record in side})
     found = {}
     for name in types:
-        of_type = ([[r for r in side if r.type == name] for side in pair] for pair in prepared)
-        counts = total(count_sample(predicted, gold, iou) for predicted, gold in of_type)
+        counts = total(count_tweet(tweet.of_type(name), iou) for tweet in compared)
         found[name] = {task: task_scores(counts, task) for task in ("gmner", "mner")}
     return found
 
 
-def _by_number(prepared: Sequence[tuple[list[Record], list[Record]]], iou: float) -> dict[str, Any]:
-    groups: dict[str, list[tuple[list[Record], list[Record]]]] = {}
-    for pair in prepared:
-        groups.setdefault(str(len(pair[1])) if len(pair[1]) < 5 else "5 or more", []).append(pair)
+def _by_number(compared: Sequence[ComparedTweet], iou: float) -> dict[str, Any]:
+    groups: dict[str, list[ComparedTweet]] = {}
+    for tweet in compared:
+        groups.setdefault(str(len(tweet.gold)) if len(tweet.gold) < 5 else "5 or more", []).append(tweet)
     found = {}
     for name in sorted(groups):
-        counts = total(count_sample(predicted, gold, iou) for predicted, gold in groups[name])
+        counts = total(count_tweet(tweet, iou) for tweet in groups[name])
         found[name] = {"tweets": len(groups[name]), **{task: task_scores(counts, task) for task in ("gmner", "mner")}}
     return found
 
@@ -182,11 +201,12 @@ def _slices(
     prepared: Sequence[tuple[list[Record], list[Record]]],
     judged: Sequence[Sequence[Judged]],
     train_mentions: frozenset[str] | None,
+    in_order: bool,
 ) -> dict[str, dict[str, Any]]:
     """Return recall of gold entities by kind."""
     found: dict[str, Counter[str]] = {}
     for sample, (_, gold), tweet in zip(samples, prepared, judged, strict=True):
-        entities = _entities_of(sample, gold)
+        entities = _entities_of(sample, gold, in_order)
         for one in tweet:
             if one.gold is not None:
                 for name in _kinds(entities[one.gold], sample.size_wh, train_mentions):
@@ -194,13 +214,13 @@ def _slices(
     return {name: _recalls(found[name]) for name in sorted(found)}
 
 
-def _entities_of(sample: Sample, gold: Sequence[Record]) -> list[Entity]:
-    """Return the entity behind each gold record; where a convention collapsed some, the last of the equal ones."""
-    if len(gold) == len(sample.entities):
+def _entities_of(sample: Sample, gold: Sequence[Record], in_order: bool) -> list[Entity]:
+    """Return the entity behind each gold record; if a convention collapsed some, the last of the equal ones."""
+    if in_order and len(gold) == len(sample.entities):
         return list(sample.entities)
     names: dict[tuple[str, str | None, bool], Entity] = {}
     for entity in sample.entities:
-        for kind in (entity.type, entity.fine_type):
+        for kind in (entity.type, entity.fine_type, "MISC" if entity.type == "OTHER" else None):
             for mention in (normalise_mention(entity.mention), span_name((entity.start, entity.end))):
                 names[mention, kind, bool(entity.boxes)] = entity
     return [names[record.mention, record.type, bool(record.boxes)] for record in gold]

@@ -1,4 +1,4 @@
-"""The stage `scores`: from samples and predictions to one run's scores, as JSON."""
+"""The one assembler of scores: for the stage `scores`, for `gmner score`, and for the report."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,34 +12,38 @@ from numpy.typing import NDArray
 
 from gmner.config.run import ScoreSettings
 from gmner.config.stages import ScoresStage
+from gmner.core.entity_types import COARSE_TYPES, all_fine_types
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError
-from gmner.evaluation.bootstrap import f1_interval
-from gmner.evaluation.conventions import Profile, profile_of
+from gmner.evaluation.bootstrap import interval
+from gmner.evaluation.calibration import calibration, judged_confidences
+from gmner.evaluation.compared import ComparedTweet, Convention, SystemRecord, type_of
+from gmner.evaluation.conventions import convention_of
 from gmner.evaluation.counts import (
-    COUNT_NAMES,
     TASKS,
     Counts,
     count_by_type,
-    count_sample,
+    count_tweet,
     region_scores,
     statistics_of_sizes,
     task_scores,
     total,
 )
+from gmner.evaluation.metrics import METRICS, ScoredTweet, metric_of
 from gmner.storage.files import write_json
 from gmner.storage.tables import PREDICTIONS, SAMPLES, iterate_rows, iterate_samples, read_samples, read_table
 
-TWEET_COUNTS = ("predicted", "gold", *TASKS)
-"""What scores.json keeps of each tweet, for paired tests between runs."""
-
 
 def count_tweets(
-    samples: Sequence[Sample], predictions: Sequence[Sequence[Record]], profile: Profile, iou: float, fine: bool = False
+    samples: Sequence[Sample],
+    predictions: Sequence[Sequence[Record]],
+    convention: Convention,
+    iou: float,
+    fine: bool = False,
 ) -> list[Counts]:
-    """Count each tweet; `predictions` stand in the order of `samples`, boxes in pixels of the original images."""
-    prepared = (profile.prepare(s, p, fine) for s, p in zip(samples, predictions, strict=True))
-    return [count_sample(predicted, gold, iou) for predicted, gold in prepared]
+    """Count each tweet; `predictions` are in the order of `samples`, boxes in pixels of the original images."""
+    pairs = zip(samples, predictions, strict=True)
+    return [count_tweet(convention.compare(s, p, iou, fine), iou) for s, p in pairs]
 
 
 def f1_scores(
@@ -50,10 +54,10 @@ def f1_scores(
 ) -> dict[str, float]:
     """Return gmner_f1, mner_f1 and eeg_f1 in per cent, counted as `score` says (default: as the paper).
 
-    `predictions` stand in the order of `samples`, boxes in pixels of the original images.
+    `predictions` are in the order of `samples`, boxes in pixels of the original images.
     """
     how = score or ScoreSettings()
-    counts = total(count_tweets(samples, predictions, profile_of(how.profile), how.iou, fine))
+    counts = total(count_tweets(samples, predictions, convention_of(how.profile), how.iou, fine))
     return {f"{task}_f1": 100 * task_scores(counts, task)["f1"] for task in TASKS}
 
 
@@ -70,16 +74,23 @@ def gmner_f1(
 def make_scores(stage: ScoresStage, samples_path: Path, predictions_path: Path, split: str, out: Path) -> None:
     """Score a table of predictions against a split of a table of samples and write scores.json.
 
-    Tables in one order, as the stages write them, are read side by side, some rows at a time. Raises DataError where
-    the two tables do not hold the same samples.
+    Tables in one order, as the stages write them, are read side by side, some rows at a time. Raises DataError if the
+    two tables do not hold the same samples.
     """
     pairs = pairs_of_tables(samples_path, predictions_path, split)
-    tally = ScoreTally(profile_of(stage.score.profile), stage.score.iou, stage.fine)
+    known = known_types(iterate_samples(samples_path, split), stage.fine)
+    tally = ScoreTally(convention_of(stage.score.profile), stage.score.iou, stage.fine, known)
     parsing = ParseTally()
     for sample, row in pairs:
         tally.add(sample, records_of_row(row))
         parsing.add(row)
-    write_json(out, {**tally.report(), "parsing": parsing.report()})
+    write_json(out, {**tally.report(), "tweets": tally.tweets(), "parsing": parsing.report()})
+
+
+def known_types(samples: Iterable[Sample], fine: bool) -> frozenset[str]:
+    """Return the types that a system may say: those of the annotation and of the dataset's papers."""
+    usual = all_fine_types() if fine else COARSE_TYPES
+    return frozenset(usual).union(type_of(e, fine) for sample in samples for e in sample.entities)
 
 
 def pairs_of_tables(samples_path: Path, predictions_path: Path, split: str) -> Iterator[tuple[Sample, dict[str, Any]]]:
@@ -94,7 +105,7 @@ def pairs_of_tables(samples_path: Path, predictions_path: Path, split: str) -> I
 
 
 def rows_of_samples(samples: Sequence[Sample], predictions_path: Path, where: str) -> list[dict[str, Any]]:
-    """Return the rows of a table of predictions in the order of `samples`, one for each."""
+    """Return the rows of a table of predictions in the order of `samples`, one each."""
     table = read_table(predictions_path, PREDICTIONS).to_pylist()
     rows = {row["sample_id"]: row for row in table}
     wanted = [sample.sample_id for sample in samples]
@@ -109,69 +120,106 @@ def rows_of_samples(samples: Sequence[Sample], predictions_path: Path, where: st
     return [rows[name] for name in wanted]
 
 
-def records_of_row(row: dict[str, Any]) -> list[Record]:
+def records_of_row(row: Mapping[str, Any]) -> list[Record]:
     """Return the records of a row of PREDICTIONS."""
-    return [Record(e["mention"], e["type"], tuple(tuple(box) for box in e["boxes"])) for e in row["entities"]]
+    return [record_of_entity(entity) for entity in row["entities"]]
+
+
+def record_of_entity(entity: Mapping[str, Any]) -> Record:
+    """Return the record of an entity of PREDICTIONS; a system's own tokens and confidence are kept."""
+    boxes = tuple(tuple(box) for box in entity["boxes"])
+    confidence = entity.get("confidence")
+    if confidence is None:
+        return Record(entity["mention"], entity["type"], boxes)
+    return SystemRecord(entity["mention"], entity["type"], boxes, None, confidence)
 
 
 class ScoreTally:
-    """Counts tweets one by one; nothing is kept of each but its few numbers."""
+    """Counts tweets one by one; nothing is kept of each but its few numbers, unless `keep` asks for it."""
 
-    def __init__(self, profile: Profile, iou: float, fine: bool) -> None:
-        self.profile, self.iou, self.fine = profile, iou, fine
+    def __init__(
+        self, convention: Convention, iou: float, fine: bool, types: frozenset[str], keep: bool = False
+    ) -> None:
+        self.convention, self.iou, self.fine, self.types, self.keep = convention, iou, fine, types, keep
         self.ids: list[str] = []
-        self.counts: dict[str, list[int]] = {name: [] for name in TWEET_COUNTS}
-        self._sums = dict.fromkeys(COUNT_NAMES, 0)
+        self.compared: list[ComparedTweet] = []
+        self._metrics = {name: metric_of(name) for name in METRICS}
+        self._counted: dict[str, list[tuple[float, ...]]] = {name: [] for name in METRICS}
+        self._sums = Counts()
         self._by_type: dict[str, Counts] = {}
         self._sizes: Counter[int] = Counter()
+        self._confidences: list[tuple[float, bool]] = []
 
     def add(self, sample: Sample, predictions: Sequence[Record]) -> None:
         """Count one tweet."""
-        predicted, gold = self.profile.prepare(sample, predictions, self.fine)
-        counts = count_sample(predicted, gold, self.iou)
+        compared = self.convention.compare(sample, predictions, self.iou, self.fine)
+        counts = count_tweet(compared, self.iou)
+        tweet = ScoredTweet(sample, tuple(predictions), compared, counts, self.iou, self.types)
+        for name, metric in self._metrics.items():
+            self._counted[name].append(metric.count(tweet))
         self.ids.append(sample.sample_id)
-        for name, found in self.counts.items():
-            found.append(int(getattr(counts, name)))
-        for name in COUNT_NAMES:
-            self._sums[name] += getattr(counts, name)
-        for name, one in count_by_type(predicted, gold, self.iou).items():
-            self._by_type[name] = self._by_type.get(name, Counts()) + one
+        self._sums += counts
+        if compared.predicted or compared.gold or compared.by_task:
+            for name, one in count_by_type(compared, self.iou).items():
+                self._by_type[name] = self._by_type.get(name, Counts()) + one
         self._sizes.update(len(record.boxes) for record in predictions)
+        if any(isinstance(record, SystemRecord) and record.confidence is not None for record in predictions):
+            self._confidences += judged_confidences(self.convention, sample, predictions, self.iou, self.fine)
+        if self.keep:
+            self.compared.append(compared)
+
+    def rows(self, metric: str) -> NDArray[np.float64]:
+        """Return a metric's counts per tweet (N, columns), for intervals and tests."""
+        return np.array(self._counted[metric], dtype=np.float64).reshape(-1, len(self._metrics[metric].columns))
 
     def report(self) -> dict[str, Any]:
-        """Return all that scores.json says, but for the answers' parsing."""
-        counts = Counts(**self._sums)
-        regions = region_scores(counts)
+        """Return all that is said of the scores of one output."""
+        rows = {name: self.rows(name) for name in self._metrics}
+        intervals = {name: interval(rows[name], metric.value) for name, metric in self._metrics.items()}
         return {
-            "signature": self.profile.signature(self.iou, self.fine),
+            "signature": self.convention.signature(self.iou, self.fine),
             "samples": len(self.ids),
-            **{task: task_scores(counts, task) for task in TASKS},
-            "regions": regions,
-            "percent": {
-                **{f"{task}_f1": 100 * task_scores(counts, task)["f1"] for task in TASKS},
-                **{name: 100 * regions[name] for name in ("acc_50", "acc_75", "mean_iou")},
-            },
-            "intervals": {f"{task}_f1": asdict(f1_interval(self._columns(task))) for task in TASKS},
+            **{task: task_scores(self._sums, task) for task in TASKS},
+            "regions": region_scores(self._sums),
+            "percent": {name: one.value for name, one in intervals.items()},
+            "intervals": {name: asdict(one) for name, one in intervals.items()},
+            "counts": {name: metric.counted(rows[name]) for name, metric in self._metrics.items()},
             "by_type": {
                 name: {**{task: task_scores(one, task) for task in ("gmner", "mner")}, "regions": region_scores(one)}
                 for name, one in sorted(self._by_type.items())
             },
             "boxes": statistics_of_sizes(self._sizes),
-            "tweets": {"sample_id": self.ids, **self.counts},
+            "calibration": calibration(self._confidences),
         }
 
-    def _columns(self, task: str) -> NDArray[np.int64]:
-        return np.array([self.counts[name] for name in (task, "predicted", "gold")], dtype=np.int64).T
+    def tweets(self) -> dict[str, Any]:
+        """Return each tweet's id, and per metric its counts: what tests between runs need."""
+        counted = {name: [list(map(_plain, row)) for row in rows] for name, rows in self._counted.items()}
+        return {"sample_id": self.ids, **counted}
+
+
+def _plain(number: float) -> float:
+    return int(number) if float(number).is_integer() else float(number)
+
+
+def tweet_rows(scores: Mapping[str, Any], metric: str = "gmner_f1") -> NDArray[np.float64]:
+    """Return a metric's counts per tweet (N, columns) from what scores.json says."""
+    columns = len(metric_of(metric).columns)
+    return np.array(scores["tweets"][metric], dtype=np.float64).reshape(-1, columns)
 
 
 def score_report(
-    samples: Sequence[Sample], predictions: Sequence[Sequence[Record]], profile: Profile, iou: float, fine: bool
+    samples: Sequence[Sample],
+    predictions: Sequence[Sequence[Record]],
+    convention: Convention,
+    iou: float,
+    fine: bool = False,
 ) -> dict[str, Any]:
     """Return all that scores.json says of predictions in the order of `samples`, but for their parsing."""
-    tally = ScoreTally(profile, iou, fine)
+    tally = ScoreTally(convention, iou, fine, known_types(samples, fine))
     for sample, predicted in zip(samples, predictions, strict=True):
         tally.add(sample, predicted)
-    return tally.report()
+    return {**tally.report(), "tweets": tally.tweets()}
 
 
 class ParseTally:
@@ -188,7 +236,7 @@ class ParseTally:
         self.codes.update(problem["code"] for problem in row["problems"])
 
     def report(self) -> dict[str, Any]:
-        """Return how many answers had problems, and how often each came."""
+        """Return how many answers had problems, and how often each occurred."""
         return {
             "answers": self.answers,
             "with_problems": self.with_problems,
@@ -197,7 +245,7 @@ class ParseTally:
 
 
 def parse_report(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how many answers had problems, and how often each came."""
+    """Return how many answers had problems, and how often each occurred."""
     tally = ParseTally()
     for row in rows:
         tally.add(row)

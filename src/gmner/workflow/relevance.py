@@ -13,6 +13,14 @@ SCORING = (
     "evaluation.matching",
     "evaluation.scores",
     "evaluation.conventions",
+    "evaluation.compared",
+    "evaluation.record_matching",
+    "evaluation.box_sets",
+    "evaluation.metrics",
+    "evaluation.calibration",
+    "evaluation.modality_bias",
+    "evaluation.error_analysis",
+    "evaluation.bootstrap",
     "training.devscore",
 )
 DRAWING = ("demo.data.dataset", "demo.data.names", "demo.data.scenes", "demo.data.tweets")

@@ -12,7 +12,8 @@ from gmner.core.answer import parse_output
 from gmner.core.mentions import normalise_mention
 from gmner.core.records import Box, Record, Sample
 from gmner.errors import DataError, MissingInputError
-from gmner.evaluation.conventions import AUTHORS_FRAME, SpannedRecord
+from gmner.evaluation.compared import SystemRecord
+from gmner.evaluation.record_matching import AUTHORS_FRAME
 from gmner.storage.tables import PREDICTIONS, read_table
 
 FORMS = (
@@ -169,7 +170,7 @@ def _entity(where: str, item: Any) -> Record:
         return Record(mention, kind, boxes)
     if not all(isinstance(offset, int) and offset >= 0 for offset in span):
         raise DataError(f"{where}: start and end must be whole numbers of tokens, found {span}")
-    return SpannedRecord(mention, kind, boxes, span)
+    return SystemRecord(mention, kind, boxes, span)
 
 
 def _boxes(where: str, region: Any) -> tuple[Box, ...]:

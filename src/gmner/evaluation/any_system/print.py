@@ -6,6 +6,7 @@ from typing import Any
 from gmner.evaluation.bootstrap import Comparison
 from gmner.evaluation.counts import TASKS
 from gmner.evaluation.error_analysis import OUTCOMES
+from gmner.evaluation.metrics import metric_of
 
 _BAR = 40
 
@@ -25,44 +26,66 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
-def score_text(scores: Mapping[str, Any], details: Mapping[str, Any]) -> str:
+def score_text(scores: Mapping[str, Any]) -> str:
     """Return the scores of one file."""
     rows = []
     for task in TASKS:
-        one, interval = scores[task], details["intervals"][f"{task}_f1"]
+        one, interval = scores[task], scores["intervals"][f"{task}_f1"]
         shares = [percent(one[name]) for name in ("precision", "recall", "f1")]
         counts = [str(one[name]) for name in ("correct", "predicted", "gold")]
         rows.append([task.upper(), *shares, f"{interval['low']:.2f} to {interval['high']:.2f}", *counts])
-    regions, boxes = details["regions"], details["boxes"]
+    regions, boxes, read = scores["regions"], scores["boxes"], scores["predictions"]
     parts = [
         table(["", "P", "R", "F1", "95 % of F1", "correct", "predicted", "gold"], rows),
         f"Acc@0.5 {percent(regions['acc_50'])}  Acc@0.75 {percent(regions['acc_75'])} "
         f"(of {regions['groundable']} groundable)  "
         f"mean IoU {percent(regions['mean_iou'])} (of {regions['paired']} paired)",
-        f"boxes a grounded prediction: {boxes['mean_of_grounded']:.2f}, at most {boxes['most']}; "
+        f"boxes per grounded prediction: {boxes['mean_of_grounded']:.2f}, at most {boxes['most']}; "
         f"{boxes['more_than_one']} of {boxes['grounded']} have more than one",
-        f"{details['samples']} tweets; predictions: {details['form']}",
+        bias_text(scores),
+        f"{scores['samples']} tweets; predictions: {read['form']}",
     ]
-    if details["missing"]:
-        parts.append(f"{details['missing']} tweets have no prediction; they count as predicted empty")
-    if details["excluded"]:
-        parts.append(f"{details['excluded']} tweets that also stand in train were left out")
+    if scores["calibration"]:
+        parts.insert(-1, calibration_text(scores["calibration"]))
+    if read["tweets_without"]:
+        parts.append(f"{read['tweets_without']} tweets have no prediction; they count as predicted empty")
+    if read["tweets_left_out"]:
+        parts.append(f"{read['tweets_left_out']} tweets that are also in train were left out")
     return "\n".join([*parts, scores["signature"]])
 
 
-def comparison_text(name: str, other: str, compared: Mapping[str, Comparison]) -> str:
-    """Return by how much the file `name` scores higher than the file `other`."""
+def bias_text(scores: Mapping[str, Any]) -> str:
+    """Return what says how much a system answers from one modality alone."""
+    counts = scores["counts"]
+    absent, invented, unknown = counts["absent_boxed"], counts["not_in_text"], counts["unknown_types"]
+    return (
+        f"ungroundable entities predicted with a box: {absent['boxed']} of {absent['predicted']} predicted; "
+        f"mentions not in the text: {invented['invented']} of {invented['predicted']}; "
+        f"types not in the list: {unknown['unknown']}"
+    )
+
+
+def calibration_text(found: Mapping[str, Any]) -> str:
+    """Return the area under the risk-coverage curve."""
+    return (
+        f"area under the risk-coverage curve {percent(found['aurc'])} (best possible {percent(found['aurc_best'])}, "
+        f"confidences that say nothing {percent(found['aurc_random'])}) over {found['predictions']} confidences"
+    )
+
+
+def comparison_text(first: str, other: str, compared: Mapping[str, Comparison]) -> str:
+    """Return by how much the file `first` scores higher than the file `other`."""
     rows = [
         [
-            task.upper(),
+            metric_of(name).title,
             f"{one.difference:+.2f}",
             f"{one.low:+.2f} to {one.high:+.2f}",
             f"{one.p_bootstrap:.4f}",
             f"{one.p_randomisation:.4f}",
         ]
-        for task, one in compared.items()
+        for name, one in compared.items()
     ]
-    head = f"{name} less {other}, points of F1 on the same tweets:"
+    head = f"{first} less {other}, points on the same tweets (about these outputs, not about methods):"
     return f"{head}\n{table(['', 'difference', '95 %', 'p (bootstrap)', 'p (randomisation)'], rows)}"
 
 

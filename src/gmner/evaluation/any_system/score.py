@@ -1,7 +1,7 @@
 """Scoring one file of predictions against gold, and comparing two."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,12 @@ from gmner.core.mentions import normalise_mention
 from gmner.core.records import Record, Sample
 from gmner.evaluation.any_system.gold import NO_SIZE, has_train, read_gold, read_train, stands_in_train
 from gmner.evaluation.any_system.predictions import Predictions, read_predictions
-from gmner.evaluation.bootstrap import Comparison, compare_f1, f1_interval
-from gmner.evaluation.conventions import Profile
-from gmner.evaluation.counts import TASKS, Counts, box_statistics, count_sample, region_scores, task_scores, total
+from gmner.evaluation.bootstrap import Comparison
+from gmner.evaluation.bootstrap import compare as compare_rows
+from gmner.evaluation.compared import Convention
 from gmner.evaluation.error_analysis import analyse
+from gmner.evaluation.metrics import METRICS, metric_of
+from gmner.evaluation.scores import ScoreTally, known_types
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Request:
 
     gold: Path
     predictions: Path
-    profile: Profile
+    convention: Convention
     iou: float = 0.5
     xml_dir: Path | None = None
     split: str = "test"
@@ -34,36 +36,22 @@ class Request:
 class Scored:
     """One file's scores. `excluded`: gold tweets that were left out; `missing`: those without a prediction."""
 
-    signature: str
-    tweets: list[Counts]
+    tally: ScoreTally
     samples: list[Sample]
-    prepared: list[tuple[list[Record], list[Record]]]
     predictions: list[Sequence[Record]]
     form: str
     missing: int
     excluded: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return the three tasks' counts and scores, and the signature."""
-        counts = total(self.tweets)
-        return {**{task: task_scores(counts, task) for task in TASKS}, "signature": self.signature}
-
-    def details(self) -> dict[str, Any]:
-        """Return everything else that is known without an analysis of errors."""
-        counts = total(self.tweets)
+        """Return all that is known without an analysis of errors."""
+        report = self.tally.report()
+        if self.excluded:
+            report["signature"] += "|without:train-duplicates"
         return {
-            "samples": len(self.samples),
-            "excluded": self.excluded,
-            "missing": self.missing,
-            "form": self.form,
-            "regions": region_scores(counts),
-            "intervals": {f"{task}_f1": asdict(f1_interval(self.task_rows(task))) for task in TASKS},
-            "boxes": box_statistics(self.predictions),
+            **report,
+            "predictions": {"form": self.form, "tweets_without": self.missing, "tweets_left_out": self.excluded},
         }
-
-    def task_rows(self, task: str) -> list[tuple[int, int, int]]:
-        """Return each tweet's correct, predicted and gold records of a task."""
-        return [(getattr(tweet, task), tweet.predicted, tweet.gold) for tweet in self.tweets]
 
 
 def score_file(request: Request) -> Scored:
@@ -74,7 +62,11 @@ def score_file(request: Request) -> Scored:
 
 def score_gold(request: Request, gold: list[Sample]) -> Scored:
     """Count predictions against gold that was read before."""
-    found = read_predictions(request.predictions, gold)
+    return score_predictions(request, gold, read_predictions(request.predictions, gold))
+
+
+def score_predictions(request: Request, gold: list[Sample], found: Predictions) -> Scored:
+    """Count predictions that were read before."""
     samples = _with_sizes(gold, found)
     predictions: list[Sequence[Record]] = list(found.records)
     excluded = 0
@@ -83,19 +75,10 @@ def score_gold(request: Request, gold: list[Sample]) -> Scored:
         excluded = sum(known)
         samples = [sample for sample, is_known in zip(samples, known, strict=True) if not is_known]
         predictions = [one for one, is_known in zip(predictions, known, strict=True) if not is_known]
-    prepare = request.profile.prepare
-    prepared = [prepare(s, p, request.fine) for s, p in zip(samples, predictions, strict=True)]
-    signature = request.profile.signature(request.iou, request.fine)
-    return Scored(
-        signature=signature + ("|without:train-duplicates" if request.exclude_train_duplicates else ""),
-        tweets=[count_sample(predicted, truth, request.iou) for predicted, truth in prepared],
-        samples=samples,
-        prepared=prepared,
-        predictions=predictions,
-        form=found.form,
-        missing=found.missing,
-        excluded=excluded,
-    )
+    tally = ScoreTally(request.convention, request.iou, request.fine, known_types(samples, request.fine))
+    for sample, predicted in zip(samples, predictions, strict=True):
+        tally.add(sample, predicted)
+    return Scored(tally, samples, predictions, found.form, found.missing, excluded)
 
 
 def _with_sizes(gold: list[Sample], found: Predictions) -> list[Sample]:
@@ -108,14 +91,14 @@ def _with_sizes(gold: list[Sample], found: Predictions) -> list[Sample]:
 
 
 def analyse_errors(request: Request, scored: Scored) -> dict[str, Any]:
-    """Return the analysis of a scored file's errors; by mentions seen in training where its tweets are at hand."""
+    """Return the analysis of a scored file's errors; by mentions seen in training if its tweets are at hand."""
     mentions = None
     if request.train is not None or has_train(request.gold):
         train = read_train(request.gold, request.train)
         mentions = frozenset(normalise_mention(entity.mention) for sample in train for entity in sample.entities)
-    return analyse(scored.samples, scored.prepared, request.iou, mentions)
+    return analyse(scored.samples, scored.predictions, request.convention, request.iou, request.fine, mentions)
 
 
 def compare(one: Scored, other: Scored) -> dict[str, Comparison]:
-    """Return the paired tests of each task's F1 between two files' scores of the same gold tweets."""
-    return {task: compare_f1(one.task_rows(task), other.task_rows(task)) for task in TASKS}
+    """Return the paired tests of each metric between two files' scores of the same gold tweets."""
+    return {name: compare_rows(one.tally.rows(name), other.tally.rows(name), metric_of(name).value) for name in METRICS}

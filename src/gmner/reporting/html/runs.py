@@ -7,7 +7,7 @@ from typing import Any
 from gmner.config.stages import ReportRun
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError, MissingInputError
-from gmner.evaluation.conventions import profile_of
+from gmner.evaluation.conventions import convention_of
 from gmner.evaluation.error_analysis import analyse
 from gmner.evaluation.scores import records_of_row, rows_of_samples
 from gmner.reporting.html.read_tables import as_number, table_rows, thinned
@@ -32,15 +32,14 @@ def run_json(
     predictions = results / "predictions" / place / "predictions.parquet"
     rows = rows_of_samples(samples, predictions, f"{run.dataset} (test)")
     said = [records_of_row(row) for row in rows]
-    profile = profile_of(run.score.profile)
-    prepared = [profile.prepare(sample, guess, run.fine) for sample, guess in zip(samples, said, strict=True)]
+    convention = convention_of(run.score.profile)
     scores = read_report(results / "scores" / place / "scores.json")
     about = run.model_dump(mode="json", exclude={"score", "scores"})
     return {
         **about,
         "iou": run.score.iou,
         "scores": {name: scores[name] for name in SCORES if name in scores},
-        "analysis": analyse(samples, prepared, run.score.iou, train_mentions),
+        "analysis": analyse(samples, said, convention, run.score.iou, run.fine, train_mentions),
         "answers": list(_answers(run, samples[:shown], rows, said)),
         "curves": curves_json(results / "train" / place / "curves.csv") if run.kind == "tuned" else None,
         "made": made_json(results / "train" / place / "run.json") if run.kind == "tuned" else None,
@@ -50,9 +49,9 @@ def run_json(
 def _answers(
     run: ReportRun, samples: Sequence[Sample], rows: Sequence[Mapping[str, Any]], said: Sequence[list[Record]]
 ) -> Iterator[dict[str, Any]]:
-    profile = profile_of(run.score.profile)
+    convention = convention_of(run.score.profile)
     for sample, row, predicted in zip(samples, rows, said, strict=False):
-        yield answer_json(sample, row, predicted, profile, run.score.iou, run.fine)
+        yield answer_json(sample, row, predicted, convention, run.score.iou, run.fine)
 
 
 def read_report(path: Path) -> dict[str, Any]:

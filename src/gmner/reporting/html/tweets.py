@@ -6,7 +6,7 @@ from typing import Any
 
 from gmner.core.mentions import normalise_mention
 from gmner.core.records import Box, Record, Sample
-from gmner.evaluation.conventions import Profile, SpannedRecord, align
+from gmner.evaluation.compared import Convention, SystemRecord, align
 from gmner.evaluation.error_analysis import judge
 from gmner.evaluation.matching import best_iou
 
@@ -31,14 +31,15 @@ def tweet_json(sample: Sample, image: int, fine: bool) -> dict[str, Any]:
 
 
 def answer_json(
-    sample: Sample, row: Mapping[str, Any], predicted: Sequence[Record], profile: Profile, iou: float, fine: bool
+    sample: Sample, row: Mapping[str, Any], predicted: Sequence[Record], convention: Convention, iou: float, fine: bool
 ) -> dict[str, Any]:
     """Return what a run said of a sample and how each record was judged.
 
     `row` is the sample's row of PREDICTIONS and `predicted` its records. Judged as the run's convention compares
     records, but each record by itself where that convention counts equal ones as one: every record has a verdict.
     """
-    guesses, gold = replace(profile, duplicates="count").prepare(sample, predicted, fine)
+    compared = convention.compare_each(sample, predicted, iou, fine)
+    guesses, gold = compared.predicted, compared.gold
     spans = align([_comparable(record) for record in predicted], sample.tokens)
     entities: list[dict[str, Any]] = []
     for record, span in zip(predicted, spans, strict=True):
@@ -63,7 +64,7 @@ def types_of(samples: Iterable[Sample], fine: bool) -> list[str]:
 
 
 def _comparable(record: Record) -> Record:
-    return record if isinstance(record, SpannedRecord) else replace(record, mention=normalise_mention(record.mention))
+    return record if isinstance(record, SystemRecord) else replace(record, mention=normalise_mention(record.mention))
 
 
 def _label(coarse: str, fine_type: str | None, fine: bool) -> str:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gmner.config.stages import TableRow
 from gmner.errors import DataError, MissingInputError
-from gmner.evaluation.bootstrap import Comparison, compare_f1, mean_and_deviation
+from gmner.evaluation.bootstrap import Comparison, compare, mean_and_deviation
+from gmner.evaluation.scores import tweet_rows
 from gmner.storage.files import read_json
 
 GROUPS = {"tuned": "End to end", "untuned": "Untuned backbone", "api": "Provider's model, untrained"}
@@ -190,14 +189,10 @@ def compare_rows(row: Row, reference: Row) -> Comparison | None:
         return None
     answers = math.lcm(len(row.tweets), len(reference.tweets))
     ours, theirs = (
-        sum(_gmner_counts(one) for one in side.tweets.values()) * (answers // len(side.tweets))
+        sum(tweet_rows({"tweets": one}) for one in side.tweets.values()) * (answers // len(side.tweets))
         for side in (row, reference)
     )
-    return replace(compare_f1(ours, theirs), difference=row.scores["gmner_f1"] - reference.scores["gmner_f1"])
-
-
-def _gmner_counts(tweets: Mapping[str, Sequence[Any]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.column_stack([tweets[name] for name in ("gmner", "predicted", "gold")]).astype(np.int64)
+    return replace(compare(ours, theirs), difference=row.scores["gmner_f1"] - reference.scores["gmner_f1"])
 
 
 def cells(row: Row) -> dict[str, str]:
