@@ -31,7 +31,7 @@ from gmner.evaluation.counts import TASKS, count_sample, total
 from gmner.evaluation.conventions import convention_of
 from gmner.core.records import Entity, Record, Sample
 from gmner.evaluation.any_system.gold import read_gold
-from gmner.evaluation.scores import count_tweets
+from gmner.evaluation.f1 import count_tweets
 from gmner.evaluation.bootstrap import interval
 
 TARGET, IOU, LOOP, ONE_IN = 10, 0.5, 11, 100

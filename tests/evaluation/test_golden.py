@@ -14,7 +14,7 @@ from gmner.datasets.oddities import Problems
 from gmner.datasets.twitter import read_twitter
 from gmner.evaluation.conventions import CONVENTIONS, convention_of
 from gmner.evaluation.counts import TASKS, task_scores, total
-from gmner.evaluation.scores import count_tweets
+from gmner.evaluation.f1 import count_tweets
 
 ARCHIVE = "GMNER-c5679560682d038e9d7b91f2de145350d21e4cc1"
 A = (0.0, 0.0, 10.0, 10.0)

@@ -103,3 +103,14 @@ def test_every_convention_is_whole(name: str) -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_makes_per_cent_of_nothing(name: str) -> None:
     assert metric_of(name).of([]) == 0
+
+
+def test_what_a_registry_names_takes_part_in_the_fingerprint() -> None:
+    from gmner.config.run import ScoreSettings
+    from gmner.config.stages import ScoresStage
+    from gmner.workflow.relevance import modules_chosen
+
+    chosen = modules_chosen(ScoresStage(score=ScoreSettings(profile="sake"), fine=False))
+    assert "gmner.evaluation.box_sets" in chosen
+    assert "gmner.evaluation.modality_bias" in chosen
+    assert "gmner.evaluation.record_matching" not in chosen

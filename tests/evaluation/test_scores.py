@@ -13,8 +13,9 @@ from gmner.core.records import Entity, Record, Sample
 from gmner.errors import ConfigError, DataError
 from gmner.evaluation.bootstrap import compare, interval, mean_and_deviation
 from gmner.evaluation.conventions import CONVENTIONS, convention_of
+from gmner.evaluation.f1 import f1_scores, gmner_f1
 from gmner.evaluation.metrics import METRICS, f1_percent
-from gmner.evaluation.scores import f1_scores, gmner_f1, make_scores
+from gmner.evaluation.scores import make_scores
 from gmner.storage.tables import PREDICTIONS, SAMPLES, sample_to_row, write_table
 
 BOX = (0.0, 0.0, 10.0, 10.0)

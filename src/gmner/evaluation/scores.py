@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from gmner.config.run import ScoreSettings
 from gmner.config.stages import ScoresStage
 from gmner.core.entity_types import COARSE_TYPES, all_fine_types
 from gmner.core.records import Record, Sample
@@ -27,48 +26,11 @@ from gmner.evaluation.counts import (
     region_scores,
     statistics_of_sizes,
     task_scores,
-    total,
 )
+from gmner.evaluation.f1 import records_of_row
 from gmner.evaluation.metrics import METRICS, ScoredTweet, metric_of
 from gmner.storage.files import write_json
 from gmner.storage.tables import PREDICTIONS, SAMPLES, iterate_rows, iterate_samples, read_samples, read_table
-
-
-def count_tweets(
-    samples: Sequence[Sample],
-    predictions: Sequence[Sequence[Record]],
-    convention: Convention,
-    iou: float,
-    fine: bool = False,
-) -> list[Counts]:
-    """Count each tweet; `predictions` are in the order of `samples`, boxes in pixels of the original images."""
-    pairs = zip(samples, predictions, strict=True)
-    return [count_tweet(convention.compare(s, p, iou, fine), iou) for s, p in pairs]
-
-
-def f1_scores(
-    samples: Sequence[Sample],
-    predictions: Sequence[Sequence[Record]],
-    score: ScoreSettings | None = None,
-    fine: bool = False,
-) -> dict[str, float]:
-    """Return gmner_f1, mner_f1 and eeg_f1 in per cent, counted as `score` says (default: as the paper).
-
-    `predictions` are in the order of `samples`, boxes in pixels of the original images.
-    """
-    how = score or ScoreSettings()
-    counts = total(count_tweets(samples, predictions, convention_of(how.profile), how.iou, fine))
-    return {f"{task}_f1": 100 * task_scores(counts, task)["f1"] for task in TASKS}
-
-
-def gmner_f1(
-    samples: Sequence[Sample],
-    predictions: Sequence[Sequence[Record]],
-    score: ScoreSettings | None = None,
-    fine: bool = False,
-) -> float:
-    """Return GMNER F1 in per cent: what the best epoch is chosen by. Arguments as of `f1_scores`."""
-    return f1_scores(samples, predictions, score, fine)["gmner_f1"]
 
 
 def make_scores(stage: ScoresStage, samples_path: Path, predictions_path: Path, split: str, out: Path) -> None:
@@ -118,20 +80,6 @@ def rows_of_samples(samples: Sequence[Sample], predictions_path: Path, where: st
             f"samples (first: {extra[:3]}): rerun the stage that writes it"
         )
     return [rows[name] for name in wanted]
-
-
-def records_of_row(row: Mapping[str, Any]) -> list[Record]:
-    """Return the records of a row of PREDICTIONS."""
-    return [record_of_entity(entity) for entity in row["entities"]]
-
-
-def record_of_entity(entity: Mapping[str, Any]) -> Record:
-    """Return the record of an entity of PREDICTIONS; a system's own tokens and confidence are kept."""
-    boxes = tuple(tuple(box) for box in entity["boxes"])
-    confidence = entity.get("confidence")
-    if confidence is None:
-        return Record(entity["mention"], entity["type"], boxes)
-    return SystemRecord(entity["mention"], entity["type"], boxes, None, confidence)
 
 
 class ScoreTally:

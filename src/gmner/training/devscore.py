@@ -6,8 +6,8 @@ from dataclasses import asdict
 from gmner.config.run import ScoreSettings
 from gmner.core.frame import Frame
 from gmner.core.records import Sample
+from gmner.evaluation.f1 import f1_scores, records_of_row
 from gmner.evaluation.predictions import predict_sample
-from gmner.evaluation.scores import f1_scores, records_of_row
 from gmner.generation.decode import Output
 from gmner.training.best_epoch import Scorer
 

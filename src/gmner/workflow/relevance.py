@@ -4,6 +4,8 @@ A command imports everything that it may need; what a stage is given decides wha
 one data set is no reason to draw another anew, nor one in the retries of a request to train again.
 """
 
+from importlib import import_module
+
 from gmner.config import stages
 from gmner.config.base import Settings
 from gmner.config.data import DemoDataset, TwitterDataset
@@ -11,16 +13,9 @@ from gmner.config.data import DemoDataset, TwitterDataset
 SCORING = (
     "evaluation.counts",
     "evaluation.matching",
-    "evaluation.scores",
+    "evaluation.f1",
     "evaluation.conventions",
     "evaluation.compared",
-    "evaluation.record_matching",
-    "evaluation.box_sets",
-    "evaluation.metrics",
-    "evaluation.calibration",
-    "evaluation.modality_bias",
-    "evaluation.error_analysis",
-    "evaluation.bootstrap",
     "training.devscore",
 )
 DRAWING = ("demo.data.dataset", "demo.data.names", "demo.data.scenes", "demo.data.tweets")
@@ -81,4 +76,20 @@ def modules_chosen(settings: Settings) -> frozenset[str]:
         and settings.teacher.provider in PROVIDERS
     ):
         return frozenset({f"gmner.{PROVIDERS[settings.teacher.provider]}"})
+    if isinstance(settings, stages.ScoresStage):
+        return frozenset({_module_of_convention(settings.score.profile), *_modules_of_metrics()})
+    if isinstance(settings, stages.TrainStage) and settings.score is not None:
+        return frozenset({_module_of_convention(settings.score.profile)})
+    if isinstance(settings, stages.ReportStage):
+        return frozenset(_module_of_convention(run.score.profile) for run in settings.runs)
     return frozenset()
+
+
+def _module_of_convention(name: str) -> str:
+    # By name, as the commands do it: evaluation lies above the workflow's code.
+    place: str = import_module("gmner.evaluation.conventions").CONVENTIONS[name].place
+    return place.partition(":")[0]
+
+
+def _modules_of_metrics() -> set[str]:
+    return {place.partition(":")[0] for place in import_module("gmner.evaluation.metrics").METRICS.values()}

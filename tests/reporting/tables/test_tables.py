@@ -8,7 +8,7 @@ import pytest
 from gmner.config.stages import TableRow, TableStage
 from gmner.core.records import Entity, Record, Sample
 from gmner.errors import DataError, MissingInputError
-from gmner.evaluation.conventions import PROFILES
+from gmner.evaluation.conventions import convention_of
 from gmner.evaluation.scores import score_report
 from gmner.reporting.tables.rows import TABLE_COLUMNS
 from gmner.reporting.tables.stage import make_table
@@ -26,7 +26,7 @@ def _scores(path: Path, right: int, samples: int = 20) -> str:
         for n in range(samples)
     ]
     found = [[Record("Jo", "PER", (BOX,))] if n < right else [Record("Jo", "PER")] for n in range(samples)]
-    write_json(path, score_report(tweets, found, PROFILES["paper"], 0.5, False))
+    write_json(path, score_report(tweets, found, convention_of("paper"), 0.5, False))
     return str(path)
 
 

@@ -9,7 +9,8 @@ from gmner.core.records import Record, Sample
 from gmner.errors import DataError, MissingInputError
 from gmner.evaluation.conventions import convention_of
 from gmner.evaluation.error_analysis import analyse
-from gmner.evaluation.scores import records_of_row, rows_of_samples
+from gmner.evaluation.f1 import records_of_row
+from gmner.evaluation.scores import rows_of_samples
 from gmner.reporting.html.read_tables import as_number, table_rows, thinned
 from gmner.reporting.html.tweets import answer_json
 from gmner.storage.files import read_json
