@@ -21,7 +21,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLE
 BENCH_ENV := OMP_NUM_THREADS=$(shell nproc 2>/dev/null || echo 1) HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 BENCHMARKS := samples grbp collation training inference scorer dag scale teachers report
 
-.PHONY: table1 all test lint types format-check check dry-runs bench audit upgrade fuzz robustness survival identity backbone clean help
+.PHONY: table1 all test lint types format-check check dry-runs bench audit upgrade fuzz robustness survival rehearsal identity backbone clean help
 
 table1: $(VENV)/.runtime ## Table 1 on the embedded demo data
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
@@ -66,6 +66,9 @@ fuzz: $(VENV)/.dev ## each reader fuzzed for ten minutes (fuzz/README.md)
 
 robustness: $(VENV)/.dev ## inject the faults of tests/robustness and write what came of them to docs/robustness.md
 	GMNER_WRITE_FAULTS=1 $(TEST_ENV) $(BIN)/python -m pytest tests/robustness
+
+rehearsal: $(VENV)/.dev ## the paper's configuration over stand-ins of everything outside, killed once (minutes): docs/rehearsal.md
+	GMNER_REHEARSAL=1 $(TEST_ENV) $(BIN)/python -m pytest tests/rehearsal
 
 identity: $(VENV)/.runtime ## two fresh clones, one core and two: are all bytes of results/table1.csv and before it the same?
 	$(BIN)/python tests/e2e/identity.py --target $(IDENTITY)

@@ -66,7 +66,7 @@ class World:
                 # Random weights explain nothing: whatever they write is refused.
                 "qwen2.5-vl-7b": {"least_accepted": 0},
             },
-            "defaults": {"train": {"epochs": epochs}},
+            "defaults": {"train": {"epochs": epochs}, "threads": 1},
         }
 
     def write_overlay(self, config: str, epochs: int, **more: Any) -> list[str]:
@@ -109,7 +109,7 @@ class World:
 
 @contextmanager
 def world(
-    repo: Path, annotations: Path, fmnerg_test: Path, hub_folder: Path, root: Path, limit: int
+    repo: Path, archive: Path, annotations: Path, fmnerg_test: Path, hub_folder: Path, root: Path, limit: int
 ) -> Iterator[World]:
     """Stand in for everything outside and make an empty folder with the workflow in it."""
     root.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def world(
             (root / name).symlink_to(repo / name)
     version = annotations / "Twitter10000_v2.0"
     served = {
-        f"/GMNER-{GMNER_COMMIT}.zip": _archive_of(annotations),
+        f"/GMNER-{GMNER_COMMIT}.zip": archive.read_bytes(),
         "/IJCAI2019_data.zip": _images(version, root / "made", limit),
         **{f"/txt_fine/{split}.txt": _fine(version, fmnerg_test, split) for split in SPLITS},
     }
@@ -137,11 +137,6 @@ def world(
         fault_server.FaultServer({"429": 0.05, "500": 0.05}, key=KEY) as teacher,
     ):
         yield World(root, hub, files, teacher, limit)
-
-
-def _archive_of(annotations: Path) -> bytes:
-    (archive,) = [path for path in annotations.parent.glob("*.zip") if path.name.startswith("GMNER-")]
-    return archive.read_bytes()
 
 
 def _images(version: Path, folder: Path, limit: int) -> bytes:
@@ -196,3 +191,29 @@ def gold_answers(version: Path, fmnerg_test: Path) -> dict[str, str]:
             found.setdefault(text, "<think>Read.</think><answer>" + "; ".join(f"{m}|{k}|None" for m, k in records)
                              + "</answer>")  # fmt: skip
     return found
+
+
+def write_log(made: World, page: Path, config: str) -> None:
+    """Write what each stage took into the generated part of the page: from Snakemake's own measurements."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for path in sorted(made.root.glob("results/benchmarks/**/*.tsv")):
+        head, row = (line.split("\t") for line in path.read_text().splitlines()[:2])
+        stage = path.relative_to(made.root / "results/benchmarks").parts[0]
+        found.setdefault(stage, []).append(dict(zip(head, row, strict=True)))
+    lines = [f"`{config}`: {made.limit} tweets of each split, after one `kill -9` and a second start.", ""]
+    lines += ["| stage | jobs | seconds, all | seconds, longest | most memory, MiB |", "|---|---:|---:|---:|---:|"]
+    for stage in ("samples", "backbone", "rationales", "targets", "train", "generate"):
+        rows = found.get(stage, [])
+        seconds = [float(row["s"]) for row in rows]
+        memory = max((float(row["max_rss"]) for row in rows if row["max_rss"] not in ("-", "NA")), default=0)
+        if rows:
+            lines.append(f"| {stage} | {len(rows)} | {sum(seconds):.0f} | {max(seconds):.0f} | {memory:.0f} |")
+    charged = sum(one.charged for one in made.teacher.ledger.seen)
+    asked = len(made.teacher.ledger.seen)
+    lines += ["", f"The provider saw {asked} questions in {made.teacher.ledger.batches_created} batches and singly, "
+              f"{charged} of them charged; the hub sent {made.hub.bodies_sent('.safetensors')} shards."]  # fmt: skip
+    text = page.read_text(encoding="utf-8")
+    head, rest = text.split("<!-- log: begin -->")
+    tail = rest.split("<!-- log: end -->")[1]
+    block = "\n".join(["<!-- log: begin -->", *lines, "<!-- log: end -->"])
+    page.write_text(f"{head}{block}{tail}", encoding="utf-8")
