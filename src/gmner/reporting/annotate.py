@@ -53,19 +53,19 @@ class Annotation:
         }
 
 
-def load_run(run_dir: Path, backbone: Path | None = None, max_new_tokens: int = 512) -> Decoder:
+def load_run(run_dir: Path | str, backbone: Path | str | None = None, max_new_tokens: int = 512) -> Decoder:
     """Load a trained run, ready to annotate; the backbone's folder is the one the run names, unless given.
 
     Raises DataError where either folder is missing or they do not belong together.
     """
-    place = backbone or Path(read_run(run_dir).backbone.get("folder") or "")
+    place = Path(backbone or read_run(run_dir).backbone.get("folder") or "")
     if not (place / "config.json").exists():
         raise DataError(f"{place}: the run's backbone is not there; give its folder with --backbone")
     settings = GenerateSettings(batch_size=1, max_new_tokens=max_new_tokens, merge=True)
-    return load_decoder(place, run_dir, prompt_of_run(run_dir, place), settings)
+    return load_decoder(place, Path(run_dir), prompt_of_run(Path(run_dir), place), settings)
 
 
-def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
+def annotate(decoder: Decoder, image_path: Path | str, text: str) -> Annotation:
     """Annotate one image and text. Any kind of image does; a camera's orientation mark is applied.
 
     Html escapes in the text are decoded and runs of blanks become one, as in the training data. Raises DataError
@@ -79,7 +79,7 @@ def annotate(decoder: Decoder, image_path: Path, text: str) -> Annotation:
         sample_id=str(image_path),
         dataset="",
         split="",
-        image_id=image_path.name,
+        image_id=Path(image_path).name,
         image_path=str(image_path),
         size_wh=size_wh,
         tokens=tuple(words.split(" ")),
