@@ -54,7 +54,8 @@ def test_scoring_two_lists_or_two_files(example_files: Path) -> None:
         gold_path := example_files / "gold" / "txt" / "test.txt", example_files / "predictions.jsonl"
     )
     records = gmner.parse_output("<answer>Mara Kolen|PER|[12,10,60,90]; Oslo|OTHER|None</answer>").records
-    assert gmner.score(gold, [records]) == from_files
+    in_memory = gmner.score(gold, [records])
+    assert in_memory["gmner"] == from_files["gmner"] and in_memory["signature"] == from_files["signature"]
     with pytest.raises(DataError, match="1 samples but 0 predictions"):
         gmner.score(gold, [])
     with pytest.raises(DataError, match="two files or two lists"):

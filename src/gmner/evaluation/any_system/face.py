@@ -7,9 +7,9 @@ from typing import Any
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError
 from gmner.evaluation.any_system.gold import read_gold
-from gmner.evaluation.any_system.score import Request, score_file
-from gmner.evaluation.conventions import profile_of
-from gmner.evaluation.counts import TASKS, count_sample, task_scores, total
+from gmner.evaluation.any_system.predictions import Predictions
+from gmner.evaluation.any_system.score import Request, score_file, score_predictions
+from gmner.evaluation.conventions import convention_of
 
 
 def load_samples(path: Path | str, split: str = "test", xml_dir: Path | str | None = None) -> list[Sample]:
@@ -35,23 +35,17 @@ def score(
     Both are files (any format that `gmner score` reads), or both are in memory: samples, and for each of them its
     predicted records with boxes in pixels of the original image. Raises DataError if the two differ in length.
     """
+    convention = convention_of(profile)
     if isinstance(gold, (str, Path)) and isinstance(predictions, (str, Path)):
-        convention = profile_of(profile)
         return score_file(Request(Path(gold), Path(predictions), convention, iou, split=split, fine=fine)).to_json()
     if isinstance(gold, (str, Path)) or isinstance(predictions, (str, Path)):
-        raise DataError(
-            "score: one of gold and predictions is a file and the other is not; pass two files or two lists"
-        )
+        raise DataError("score: one of gold and predictions is a file, the other is not; pass two files or two lists")
     if len(gold) != len(predictions):
         raise DataError(
             f"score: {len(gold)} samples but {len(predictions)} predictions; pass one list of records per sample, "
             "empty if nothing was found"
         )
-    convention = profile_of(profile)
-    counts = total(
-        [
-            count_sample(*convention.prepare(sample, records, fine), iou)
-            for sample, records in zip(gold, predictions, strict=True)
-        ]
-    )
-    return {**{task: task_scores(counts, task) for task in TASKS}, "signature": convention.signature(iou, fine)}
+    in_memory = Path("in memory")  # named in no message: nothing is read
+    found = Predictions([tuple(records) for records in predictions], missing=0, form="records", sized={})
+    request = Request(in_memory, in_memory, convention, iou, split=split, fine=fine)
+    return score_predictions(request, list(gold), found).to_json()
