@@ -1,5 +1,7 @@
 """The errors that a user of this project is meant to read."""
 
+RESULT_NEUTRAL = True  # the words of errors
+
 
 class GmnerError(Exception):
     """A problem the user can mend; its text says where, what was expected, what was found, what to do."""

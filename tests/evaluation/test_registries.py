@@ -108,9 +108,9 @@ def test_every_metric_makes_per_cent_of_nothing(name: str) -> None:
 def test_what_a_registry_names_takes_part_in_the_fingerprint() -> None:
     from gmner.config.run import ScoreSettings
     from gmner.config.stages import ScoresStage
-    from gmner.workflow.relevance import modules_chosen
+    from gmner.workflow import stage_code
 
-    chosen = modules_chosen(ScoresStage(score=ScoreSettings(profile="sake"), fine=False))
+    chosen = stage_code.scores(ScoresStage(score=ScoreSettings(profile="sake"), fine=False)).also
     assert "gmner.evaluation.box_sets" in chosen
     assert "gmner.evaluation.modality_bias" in chosen
     assert "gmner.evaluation.record_matching" not in chosen

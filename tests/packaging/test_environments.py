@@ -9,8 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from gmner.workflow import fingerprint
-from gmner.workflow.fingerprint import modules_behind
+from gmner.workflow.fingerprint import package_code
 from gmner.workflow.job import Way
 from gmner.workflow.run_kinds import RUN_KINDS
 from gmner.workflow.stages import STAGES
@@ -102,10 +101,9 @@ def imports_of(path: Path) -> set[str]:
 def third_party_imports(command: str) -> set[str]:
     """Return the packages outside the standard library that a command's modules import."""
     found: set[str] = set()
-    for module in modules_behind(command, "gmner.workflow.plan", "gmner.cli"):
-        path = fingerprint._file_of(module)
-        assert path is not None
-        found |= imports_of(path)
+    code = package_code()
+    for module in code.behind((command, "gmner.workflow.plan", "gmner.cli")):
+        found |= imports_of(code.file(module))
     return {name for name in found if name not in sys.stdlib_module_names} - {"gmner", "", *OPTIONAL}
 
 

@@ -10,6 +10,8 @@ from gmner.datasets.annotated import SPLITS, Draft
 from gmner.datasets.oddities import Problems
 from gmner.storage.files import write_json, write_text
 
+RESULT_NEUTRAL = True  # counts what is there
+
 ROWS = {
     "tweets": "tweets",
     "tweets_without_entity": "of them without an entity",

@@ -9,6 +9,8 @@ from gmner.config.teachers import LocalTeacher, OpenAITeacher, PromptedTeacher
 from gmner.llm_client.types import Message
 from gmner.storage.files import sha256_of_file, sha256_of_json
 
+RESULT_NEUTRAL = False  # decides what is asked
+
 
 def answer_key(
     *,

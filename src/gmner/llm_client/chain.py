@@ -11,6 +11,8 @@ from typing import Protocol
 from gmner.core.records import Sample
 from gmner.llm_client.types import Answer, Request, Usage
 
+RESULT_NEUTRAL = False  # decides what is asked
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

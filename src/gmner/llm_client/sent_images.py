@@ -11,6 +11,8 @@ from gmner.config.teachers import SentImage
 from gmner.errors import MissingInputError
 from gmner.storage.files import sha256_of_file
 
+RESULT_NEUTRAL = False  # decides what is asked
+
 
 @dataclass(frozen=True, slots=True)
 class ImageToSend:

@@ -15,6 +15,8 @@ from typing import IO
 
 from gmner.errors import ConfigError
 
+RESULT_NEUTRAL = True  # which GPU, not what comes of it
+
 log = logging.getLogger(__name__)
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"

@@ -13,7 +13,6 @@ from typing import Any
 from gmner.errors import ConfigError
 
 VERSIONS = ("short", "standard")
-FINGERPRINT_FILES = ("prompts/texts/model",)
 
 _FILES = {
     "standard": (
@@ -62,6 +61,11 @@ def prompt_version(version: str) -> str:
     for name in _FILES[version]:
         digest.update(f"{name}\n{_text(name)}\n".encode())
     return f"{version}-{digest.hexdigest()[:12]}"
+
+
+def files_of_prompt(version: str) -> tuple[str, ...]:
+    """Return the files of a version's wording, within the package: what its runs depend on."""
+    return tuple(f"prompts/texts/model/{name}.txt" for name in _FILES.get(version, ()))
 
 
 def check_version(version: str) -> None:

@@ -9,7 +9,6 @@ from gmner.core.records import Box, Entity
 from gmner.errors import ConfigError
 
 FOLDER = "texts/teacher"
-FINGERPRINT_FILES = ("prompts/texts/teacher",)
 
 
 @functools.cache
@@ -39,6 +38,13 @@ def version_with_hash(version: str) -> str:
         if path.name.startswith(f"{version}-"):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{version}-{digest.hexdigest()[:8]}"
+
+
+def files_of_teacher_prompt(prompt: str, version: str) -> tuple[str, ...]:
+    """Return the files of a teacher prompt's wording, within the package: what its rationales depend on."""
+    folder = resources.files("gmner.prompts").joinpath(FOLDER)
+    names = sorted(path.name for path in folder.iterdir() if path.name.startswith(f"{prompt}-{version}-"))
+    return tuple(f"prompts/{FOLDER}/{name}" for name in names)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+RESULT_NEUTRAL = True  # clears up after killed processes
+
 # `.<name>.<eight letters of mkstemp><suffix of the name>`, beside the file that it was to become.
 _HALF_WRITTEN = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}(?P<suffix>\.[^.]+)")
 

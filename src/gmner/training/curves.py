@@ -8,6 +8,8 @@ from typing import Any
 
 from gmner.storage.files import atomic_path, write_text
 
+RESULT_NEUTRAL = True  # what was measured, as a table and a drawing
+
 COLUMNS = (
     "step",
     "epoch",

@@ -19,6 +19,8 @@ from gmner.config.run import LaunchSettings
 from gmner.errors import ConfigError, GmnerError
 from gmner.models.claim_gpu import claim_gpus
 
+RESULT_NEUTRAL = True  # which processes do the work, not what comes of it
+
 log = logging.getLogger(__name__)
 
 WORKER = "GMNER_TRAIN_WORKER"  # set in the processes that accelerate starts

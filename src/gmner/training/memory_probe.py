@@ -11,6 +11,8 @@ from gmner.storage.files import read_json, write_json
 from gmner.training.distributed import gathered, is_main, world
 from gmner.training.micro_batches import PART_TOKENS, InParts, Room, find_room, measure_peak, memory_limit
 
+RESULT_NEUTRAL = True  # how much goes through the GPU at once
+
 log = logging.getLogger(__name__)
 
 MEMORY_FILE = "memory.json"

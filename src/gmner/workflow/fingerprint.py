@@ -1,104 +1,155 @@
-"""Fingerprints of code: what a stage's modules say, whatever their comments and docstrings.
+"""Fingerprints of code: what a stage's modules say, whatever their comments, docstrings and layout.
 
 Snakemake sees a rule's own command line, not the modules behind it. Each rule therefore carries the fingerprint of
 its command's module and of every module of this package that it imports, directly or not, at the top of a file or
-inside a function. A module that reads files of the package names them: `FINGERPRINT_FILES = ("prompts/texts/model",)`.
+inside a function (grimp finds them). What does not count says so itself, in one line with its reason:
+`RESULT_NEUTRAL = True  # why`. The line in a package's `__init__` holds for all that is below it; the nearest line
+decides, so that `RESULT_NEUTRAL = False` takes a module of such a package back in.
 """
 
 import ast
-import contextlib
 import functools
 import hashlib
-import json
-import os
+import importlib.util
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import grimp
+
 from gmner.errors import GmnerError
 
-PACKAGE = "gmner"
-ROOT = Path(__file__).resolve().parents[1]
-# The door, the words of errors, the machine's faults and the progress shown change no result; the version number
-# stands in the package's __init__. Settings models do so only by the values they hold, and these are parameters of the
-# rules, defaults included.
-LEFT_OUT = frozenset(
-    {
-        PACKAGE,
-        *(
-            f"{PACKAGE}.{name}"
-            for name in ("cli", "__main__", "commands", "errors", "runtime.system_errors", "runtime.progress")
-        ),
-    }
-)
-LEFT_OUT_PACKAGES = (f"{PACKAGE}.config",)
-FILES_NAME = "FINGERPRINT_FILES"
-# Parsing every module takes half a second, reading what was parsed before a few milliseconds. Entries are named by
-# the hash of a module's bytes, so that a stale one is never found; the oldest go when there are too many.
-MEMORY = ROOT / "__pycache__" / "fingerprints.json"
-MEMORY_ENTRIES = 2000
-Parsed = tuple[str, list[str], list[str]]
+_MARK = re.compile(r"^RESULT_NEUTRAL = (True|False)\b", re.MULTILINE)
+# Fields of syntax trees that say nothing, or that only some versions of Python have.
+_NOT_SAID = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 
 
-def code_fingerprint(command: str, without: Collection[str] = (), also: Collection[str] = ()) -> str:
-    """Return the fingerprint of the modules behind `gmner <command>` (or a module's full name), 16 hex digits.
+class Code:
+    """The modules of a package and what they import."""
 
-    `without` names modules whose code does not take part under the stage's settings; what only they import is
-    left out too. `also` names modules that are imported by a name made at run time. Raises GmnerError where a
-    module, or a file named by one, does not exist.
+    def __init__(self, package: str) -> None:
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            raise GmnerError(f"there is no package {package}")
+        self.package = package
+        self.root = Path(found.origin).parent
+        self._fingerprints: dict[tuple[frozenset[str], frozenset[str], frozenset[str]], str] = {}
+        self._said: dict[str, str] = {}
+        self._neutral: dict[str, bool] = {}
+
+    @functools.cached_property
+    def _graph(self) -> grimp.ImportGraph:
+        # Imports for type checkers alone run nothing. No cache: it would be written into the working folder.
+        return grimp.build_graph(self.package, cache_dir=None, exclude_type_checking_imports=True)
+
+    def fingerprint(self, starts: Collection[str], without: Collection[str] = (), files: Collection[str] = ()) -> str:
+        """Return the fingerprint of `starts` and all that they import, 16 hex digits.
+
+        `without` names modules and packages that are imported but not used under the stage's settings; what only
+        they import is left out too. `files` names files, or folders of files, of the package that are read. Raises
+        GmnerError if one of all these does not exist.
+        """
+        key = (frozenset(starts), frozenset(without), frozenset(files))
+        if key not in self._fingerprints:
+            lines = [f"{name} {self._meaning(name)}" for name in self.behind(starts, without)]
+            lines += [line for name in sorted(files) for line in self._contents(name)]
+            self._fingerprints[key] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        return self._fingerprints[key]
+
+    def behind(self, starts: Collection[str], without: Collection[str] = ()) -> tuple[str, ...]:
+        """Return the names of `starts` and of all modules of the package that count behind them, sorted."""
+        for name in (*starts, *without):
+            self.file(name)
+        found: set[str] = set()
+        waiting = list(starts)
+        while waiting:
+            name = waiting.pop()
+            if name in found or _is_within(name, without):
+                continue
+            found.add(name)
+            imported = self._graph.find_modules_directly_imported_by(name)
+            # Importing a.b.c runs a.b too. The package itself only leads to its parts.
+            ran = {part for one in imported for part in _with_parents(one)} - {self.package}
+            waiting += [one for one in ran if not self.is_neutral(one)]
+        return tuple(sorted(found))
+
+    def is_neutral(self, module: str) -> bool:
+        """Say whether a module says of itself, or its package of it, that it decides no result."""
+        if module not in self._neutral:
+            said = _MARK.search(self.file(module).read_text(encoding="utf-8"))
+            above = module.rpartition(".")[0]
+            inherited = above != self.package and bool(above) and self.is_neutral(above)
+            self._neutral[module] = said[1] == "True" if said else inherited
+        return self._neutral[module]
+
+    def marked(self) -> list[str]:
+        """Return the modules that carry the line, sorted."""
+        modules = [name for name in self._graph.modules if name != self.package]
+        return sorted(name for name in modules if _MARK.search(self.file(name).read_text(encoding="utf-8")))
+
+    def file(self, module: str) -> Path:
+        """Return a module's file. Raises GmnerError if there is none."""
+        place = self.root.joinpath(*module.split(".")[1:])
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.is_file():
+                return path
+        raise GmnerError(f"there is no module {module} in {self.root}")
+
+    def _meaning(self, module: str) -> str:
+        if module not in self._said:
+            source = self.file(module).read_text(encoding="utf-8")
+            self._said[module] = hashlib.sha256(meaning_of(source).encode()).hexdigest()
+        return self._said[module]
+
+    def _contents(self, name: str) -> Iterator[str]:
+        place = self.root / name
+        if not place.exists():
+            raise GmnerError(f"a stage reads {name} of the package, but {place} does not exist")
+        for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if file.is_file() and file.suffix not in {".py", ".pyc"}:
+                yield f"{file.relative_to(self.root).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+
+
+@functools.cache
+def package_code() -> Code:
+    """Return the code of gmner itself."""
+    return Code("gmner")
+
+
+def code_fingerprint(*starts: str, without: Collection[str] = (), files: Collection[str] = ()) -> str:
+    """Return the fingerprint of modules of gmner; see `Code.fingerprint`."""
+    return package_code().fingerprint(starts, without, files)
+
+
+def meaning_of(source: str) -> str:
+    """Return what Python source says, as text that is the same in every version of Python.
+
+    It is the syntax tree without positions, docstrings and empty fields. `ast.dump` and `ast.unparse` both differ
+    between minor versions, as do the tokens of f-strings.
     """
-    start = command if command.startswith(f"{PACKAGE}.") else f"{PACKAGE}.commands.{command.replace('-', '_')}"
-    if _file_of(start) is None:
-        raise GmnerError(f"the command '{command}' has no module {start}; see gmner --help for those that exist")
-    found = _fingerprint((start, *sorted(also)), frozenset(without))
-    _save_memory()
-    return found
+    parts: list[str] = []
+    _write(ast.parse(source), parts)
+    return "".join(parts)
 
 
-def modules_behind(*modules: str, without: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the names of `modules` and of all package modules they import, directly or not, sorted."""
-    found: set[str] = set()
-    open_names = list(modules)
-    while open_names:
-        name = open_names.pop()
-        if name in found or name in without or _is_left_out(name):
-            continue
-        found.add(name)
-        open_names.extend(_read(name)[1])
-    return tuple(sorted(found))
-
-
-@functools.cache
-def _fingerprint(starts: tuple[str, ...], without: frozenset[str]) -> str:
-    digest = hashlib.sha256()
-    for name in modules_behind(*starts, without=without):
-        digest.update(f"{name} {_read(name)[0]}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-@functools.cache
-def _read(module: str) -> tuple[str, tuple[str, ...]]:
-    """Return the hash of a module and the package modules that it imports."""
-    path = _file_of(module)
-    if path is None:
-        raise GmnerError(f"no module {module} in {ROOT}")
-    source = path.read_bytes()
-    key = hashlib.sha256(module.encode() + b"\0" + source).hexdigest()
-    memory = _memory()
-    if key not in memory:
-        memory[key] = _parse(module, path, source)
-    meaning, imports, files = memory[key]
-    return hashlib.sha256("\0".join([meaning, *_data_hashes(module, path, files)]).encode()).hexdigest(), tuple(imports)
-
-
-def _parse(module: str, path: Path, source: bytes) -> Parsed:
-    """Return a module's hash without comments and docstrings, its package imports, its named files."""
-    tree = ast.parse(source, filename=str(path))
-    files = list(_named_files(tree))
-    imports = sorted(set(_imports(tree, module, path.name == "__init__.py")))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [part for part in node.body if not _is_text(part)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports, files
+def _write(node: object, parts: list[str]) -> None:
+    if isinstance(node, ast.AST):
+        parts.append(f"({type(node).__name__}")
+        for name, value in ast.iter_fields(node):
+            if name in _NOT_SAID or value is None or value == []:
+                continue
+            if name == "body" and isinstance(value, list):
+                value = [one for one in value if not _is_text(one)]
+            elif isinstance(node, ast.JoinedStr):
+                value = _joined(value)
+            parts.append(f" {name}=")
+            _write(value, parts)
+        parts.append(")")
+    elif isinstance(node, list):
+        for one in node:
+            _write(one, parts)
+    else:
+        parts.append(f"{type(node).__name__}:{node!r}")
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -106,87 +157,23 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _named_files(tree: ast.Module) -> Iterator[str]:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == FILES_NAME for t in node.targets):
-            yield from ast.literal_eval(node.value)
+def _joined(parts: list[ast.expr]) -> list[ast.expr]:
+    """Return an f-string's parts with neighbouring texts as one: versions of Python cut them differently."""
+    joined: list[ast.expr] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
+            joined[-1] = ast.Constant(f"{last.value}{part.value}")
+        else:
+            joined.append(part)
+    return joined
 
 
-def _data_hashes(module: str, path: Path, files: Collection[str]) -> Iterator[str]:
-    for name in files:
-        place = ROOT / name
-        if not place.exists():
-            raise GmnerError(f"{path}: {FILES_NAME} names '{name}', but {place} does not exist")
-        for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if file.is_file() and file.suffix not in {".py", ".pyc"}:
-                yield f"{file.relative_to(ROOT).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+def _is_within(module: str, packages: Collection[str]) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
 
 
-def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _with_parents(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            base = _base_of(node, module, is_package)
-            yield from _with_parents(base)
-            for alias in node.names:
-                yield from _with_parents(f"{base}.{alias.name}")
-
-
-def _base_of(node: ast.ImportFrom, module: str, is_package: bool) -> str:
-    if not node.level:
-        return node.module or ""
+def _with_parents(module: str) -> Iterator[str]:
     parts = module.split(".")
-    kept = parts[: len(parts) - node.level + is_package]
-    return ".".join([*kept, *([node.module] if node.module else [])])
-
-
-def _with_parents(name: str) -> Iterator[str]:
-    """Yield the package modules that importing `name` runs: itself, if it is one, and its parents."""
-    parts = name.split(".")
-    if parts[0] != PACKAGE:
-        return
-    for end in range(2, len(parts) + 1):
-        inner = ".".join(parts[:end])
-        if not _is_left_out(inner) and _file_of(inner) is not None:
-            yield inner
-
-
-def _is_left_out(module: str) -> bool:
-    return module in LEFT_OUT or any(f"{module}.".startswith(f"{package}.") for package in LEFT_OUT_PACKAGES)
-
-
-@functools.cache
-def _memory() -> dict[str, Parsed]:
-    return _read_memory()
-
-
-def _read_memory() -> dict[str, Parsed]:
-    try:
-        found: dict[str, Parsed] = json.loads(MEMORY.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found
-
-
-def _save_memory() -> None:
-    """Keep what was parsed, where the folder can be written; several processes may do so at once."""
-    memory = _memory()
-    if memory.keys() <= _read_memory().keys():
-        return
-    temporary = MEMORY.with_name(f".fingerprints-{os.getpid()}.json")
-    with contextlib.suppress(OSError):
-        MEMORY.parent.mkdir(exist_ok=True)
-        newest = dict(list(memory.items())[-MEMORY_ENTRIES:])
-        temporary.write_text(json.dumps(newest), encoding="utf-8")
-        temporary.replace(MEMORY)
-
-
-@functools.cache
-def _file_of(module: str) -> Path | None:
-    place = ROOT.joinpath(*module.split(".")[1:])
-    for path in (place.with_suffix(".py"), place / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
+    for end in range(1, len(parts) + 1):
+        yield ".".join(parts[:end])

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gmner.config.base import Settings
+from gmner.workflow.stage_code import Used, everything
 
 if TYPE_CHECKING:
     from gmner.workflow.plan import Plan
@@ -40,5 +41,7 @@ class Way:
     """What the command is given."""
     reads: Callable[["Plan", Job], Iterable[Job]] = reads_nothing
     """The jobs whose results it reads."""
+    code: Callable[[Any], Used] = everything
+    """What of its code counts under its settings."""
     environment: str | Callable[["Plan", Job], str] = "light"
     """Name of the software environment in `envs/`."""

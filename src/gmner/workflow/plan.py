@@ -16,7 +16,6 @@ from gmner.config.root import Config
 from gmner.storage.files import sha256_of_json
 from gmner.workflow.fingerprint import code_fingerprint
 from gmner.workflow.job import Job, Way
-from gmner.workflow.relevance import modules_aside, modules_chosen
 from gmner.workflow.run_kinds import RUN_KINDS, RunKind
 from gmner.workflow.stages import RUN, STAGES
 
@@ -68,8 +67,9 @@ class Plan:
 
     def code(self, job: Job) -> str:
         """Return the fingerprint of the code behind the stage."""
-        settings = self.settings(job)
-        return code_fingerprint(self.way(job).command, modules_aside(settings), modules_chosen(settings))
+        way = self.way(job)
+        used = way.code(self.settings(job))
+        return code_fingerprint(way.command, *used.also, without=used.without, files=used.files)
 
     def upstream(self, job: Job) -> str:
         """Return a hash over settings and code of everything before the stage, 16 hex digits."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gmner.config.model import FrameSettings
-from gmner.workflow import environments, stage_inputs, stage_settings
+from gmner.workflow import environments, stage_code, stage_inputs, stage_settings
 from gmner.workflow.job import Job, Way
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ RUN_KINDS: dict[str, RunKind] = {
                 command="gmner.commands.stages.generate_model",
                 settings=stage_settings.generate,
                 reads=stage_inputs.generate_untuned,
+                code=stage_code.generate,
                 environment=environments.of_engine,
             )
         },
@@ -64,6 +65,7 @@ RUN_KINDS: dict[str, RunKind] = {
                 command="gmner.commands.stages.generate_api",
                 settings=stage_settings.generate_api,
                 reads=stage_inputs.generate_api,
+                code=stage_code.generate_api,
                 environment=environments.of_teacher,
             )
         },

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gmner.workflow import environments, stage_inputs, stage_settings
+from gmner.workflow import environments, stage_code, stage_inputs, stage_settings
 from gmner.workflow.job import Job, Way
 
 if TYPE_CHECKING:
@@ -58,7 +58,13 @@ STAGES: dict[str, Stage] = {
             about="join annotations, boxes and images of a dataset into one table",
             per=("dataset",),
             result="results/samples/{dataset}/samples.parquet",
-            way=Way("gmner.commands.stages.samples", stage_settings.samples, stage_inputs.samples, "data"),
+            way=Way(
+                "gmner.commands.stages.samples",
+                stage_settings.samples,
+                stage_inputs.samples,
+                stage_code.samples,
+                "data",
+            ),
             read_as="--samples",
         ),
         Stage(
@@ -75,7 +81,9 @@ STAGES: dict[str, Stage] = {
             about="put a backbone into a folder: fetched from the hub, copied, or the one that ships here",
             per=("name",),
             result="resources/backbones/{name}/manifest.json",
-            way=Way("gmner.commands.stages.backbone", stage_settings.backbone, stage_inputs.backbone, "train"),
+            way=Way(
+                "gmner.commands.stages.backbone", stage_settings.backbone, stage_inputs.backbone, environment="train"
+            ),
             read_as="--backbone",
             read_folder=True,
         ),
@@ -88,6 +96,7 @@ STAGES: dict[str, Stage] = {
                 "gmner.commands.stages.rationales",
                 stage_settings.rationales,
                 stage_inputs.rationales,
+                stage_code.rationales,
                 environments.of_teacher,
             ),
             read_as="--rationales",
@@ -97,7 +106,7 @@ STAGES: dict[str, Stage] = {
             about="write what a run learns to answer, boxes perturbed for each epoch",
             per=RUN,
             result=f"results/targets/{_OF_RUN}/targets.parquet",
-            way=Way("gmner.commands.stages.targets", stage_settings.targets, stage_inputs.targets),
+            way=Way("gmner.commands.stages.targets", stage_settings.targets, stage_inputs.targets, stage_code.targets),
             read_as="--targets",
         ),
         Stage(
@@ -105,7 +114,7 @@ STAGES: dict[str, Stage] = {
             about="fine-tune a backbone with LoRA on the targets of one run and seed",
             per=RUN,
             result=f"results/train/{_OF_RUN}/manifest.json",
-            way=Way("gmner.commands.stages.train", stage_settings.train, stage_inputs.train, "train"),
+            way=Way("gmner.commands.stages.train", stage_settings.train, stage_inputs.train, stage_code.train, "train"),
             read_as="--adapter",
             read_folder=True,
         ),
@@ -118,6 +127,7 @@ STAGES: dict[str, Stage] = {
                 "gmner.commands.stages.generate_model",
                 stage_settings.generate,
                 stage_inputs.generate_tuned,
+                stage_code.generate,
                 environments.of_engine,
             ),
             read_as="--outputs",
@@ -135,7 +145,7 @@ STAGES: dict[str, Stage] = {
             about="count a run's predictions against the annotation",
             per=RUN,
             result=f"results/scores/{_OF_RUN}/scores.json",
-            way=Way("gmner.commands.stages.scores", stage_settings.scores, stage_inputs.scores),
+            way=Way("gmner.commands.stages.scores", stage_settings.scores, stage_inputs.scores, stage_code.scores),
             read_as="--scores",
         ),
         Stage(
@@ -143,7 +153,7 @@ STAGES: dict[str, Stage] = {
             about="lay scores out as one of the paper's tables or as its Figure 3",
             per=("name",),
             result="results/{name}.csv",
-            way=Way("gmner.commands.stages.tables", stage_settings.tables, stage_inputs.tables, "report"),
+            way=Way("gmner.commands.stages.tables", stage_settings.tables, stage_inputs.tables, environment="report"),
             asked=stage_inputs.asked_tables,
         ),
         Stage(
@@ -151,7 +161,7 @@ STAGES: dict[str, Stage] = {
             about="write one page with tables, curves, errors and every test tweet",
             per=(),
             result="results/report.html",
-            way=Way("gmner.commands.stages.report", stage_settings.report, stage_inputs.report),
+            way=Way("gmner.commands.stages.report", stage_settings.report, stage_inputs.report, stage_code.report),
             asked=stage_inputs.asked_report,
         ),
     )

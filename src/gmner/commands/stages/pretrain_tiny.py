@@ -8,6 +8,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--settings", default="{}", help="JSON that overrides the pretraining's settings")
+    parser.add_argument("--code", default="", help="fingerprint of the code, for the manifest")
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of the checkpoints")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the finished backbone")
 
@@ -16,11 +17,10 @@ def run(args: argparse.Namespace) -> int:
     """Train and save the backbone."""
     from gmner.demo.tiny_backbone.pretrain import PretrainSettings, pretrain
     from gmner.models.loading import set_threads
-    from gmner.workflow.fingerprint import code_fingerprint
 
     set_threads()
     given = json.loads(args.settings)
     command = "python -m gmner stage pretrain_tiny" + (f" --settings '{args.settings}'" if given else "")
     settings = PretrainSettings(**given)
-    pretrain(settings, args.work_dir, args.out_dir, code_fingerprint("gmner.commands.stages.pretrain_tiny"), command)
+    pretrain(settings, args.work_dir, args.out_dir, args.code, command)
     return 0

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FINGERPRINT_FILES = ("reporting/html/page",)
 PARTS = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "charts.js", "overview.js", "errors.js", "tweet.js", "gallery.js", "detail.js", "start.js")
 _PLACE = re.compile(r"\{\{(\w+)\}\}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from gmner.training.curves import draw_line, save_figure, write_rows
 
-RESULT_NEUTRAL = True
+RESULT_NEUTRAL = True  # what was measured, as a table and a drawing
 
 _NAMES = {
     "reward": "reward",
