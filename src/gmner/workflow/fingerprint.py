@@ -158,13 +158,14 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _joined(parts: list[ast.expr]) -> list[ast.expr]:
-    """Return an f-string's parts with neighbouring texts as one: versions of Python cut them differently."""
+    """Return an f-string's parts, neighbouring texts as one and none empty: versions of Python cut them differently."""
     joined: list[ast.expr] = []
     for part in parts:
-        last = joined[-1] if joined else None
-        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
-            joined[-1] = ast.Constant(f"{last.value}{part.value}")
-        else:
+        if not isinstance(part, ast.Constant) or not isinstance(part.value, str):
+            joined.append(part)
+        elif joined and isinstance(joined[-1], ast.Constant):
+            joined[-1] = ast.Constant(str(joined[-1].value) + part.value)
+        elif part.value:
             joined.append(part)
     return joined
 

@@ -82,7 +82,11 @@ STAGES: dict[str, Stage] = {
             per=("name",),
             result="resources/backbones/{name}/manifest.json",
             way=Way(
-                "gmner.commands.stages.backbone", stage_settings.backbone, stage_inputs.backbone, environment="train"
+                "gmner.commands.stages.backbone",
+                stage_settings.backbone,
+                stage_inputs.backbone,
+                stage_code.backbone,
+                "train",
             ),
             read_as="--backbone",
             read_folder=True,
