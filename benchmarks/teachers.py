@@ -18,7 +18,6 @@ from pathlib import Path
 from gmner.config.teachers import Budget, Limits, OpenAITeacher
 from gmner.llm_client.ask import Asker, ask_all
 from gmner.llm_client.errors import Secret
-from gmner.llm_client.ledger import Ledger
 from gmner.rationales.prompted import PromptedTeaching
 from gmner.llm_client.answer_store import AnswerStore
 from standins.teachers import SlowProvider, ask, make_sample, server_in_a_process
@@ -44,7 +43,7 @@ def rate_through_sdk(folder: Path, rounds: int) -> float:
     with server_in_a_process(DELAY_S) as url:
         settings = OpenAITeacher(model="m", base_url=f"{url}/v1", image=None, limits=LIMITS)
         provider = OpenAIProvider(settings, Secret("OPENAI_API_KEY", "none"))
-        asker = Asker(provider, AnswerStore(folder), Ledger(folder, Budget()), LIMITS, None, 64)
+        asker = Asker(provider, AnswerStore(folder), Budget(), LIMITS, None, 64)
         done: list[float] = []
         teaching = PromptedTeaching(settings, ())
         asyncio.run(

@@ -15,7 +15,6 @@ from gmner.llm_client.answer_key import answer_key
 from gmner.llm_client.answer_store import AnswerStore
 from gmner.llm_client.ask import Asker, ask_all
 from gmner.llm_client.chain import Judged
-from gmner.llm_client.ledger import Ledger
 from gmner.llm_client.types import Answer, Message, Request, Usage
 
 
@@ -69,7 +68,7 @@ class SlowProvider:
 def ask(folder: Path, provider: SlowProvider, count: int, limits: Limits) -> float:
     """Ask about so many samples; return the seconds."""
     store = AnswerStore(folder)
-    asker = Asker(provider, store, Ledger(folder, Budget()), limits, None, 64)
+    asker = Asker(provider, store, Budget(), limits, None, 64)
     started = time.perf_counter()
     gave_up = asyncio.run(ask_all(asker, OneQuestion(), map(make_sample, range(count)), lambda sample: None))
     seconds = time.perf_counter() - started

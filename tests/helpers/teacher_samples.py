@@ -1,6 +1,9 @@
 from pathlib import Path
 
 from gmner.core.records import Entity, Sample
+from gmner.llm_client.answer_key import answer_key
+from gmner.llm_client.chain import Judged
+from gmner.llm_client.types import Message, Request
 from gmner.storage.tables import SAMPLES, sample_to_row, write_table
 
 VISIBLE = ((4.0, 5.0, 40.0, 50.0),)
@@ -38,3 +41,19 @@ def make_sample(
 def write_samples(path: Path, samples: list[Sample]) -> Path:
     write_table(path, [sample_to_row(sample) for sample in samples], SAMPLES)
     return path
+
+
+class OneQuestion:
+    """A teaching with one question per sample and no judgement."""
+
+    prompt_version, max_tries = "v", 1
+
+    def first(self, sample):  # type: ignore[no-untyped-def]
+        key = answer_key(provider="p", model="m", parameters={}, prompt_version="v", content={"text": sample.text})
+        return Request(key, sample, (Message("user", sample.text),))
+
+    def again(self, request, answer, refusal):  # type: ignore[no-untyped-def]
+        raise AssertionError
+
+    def judge(self, sample, answer):  # type: ignore[no-untyped-def]
+        return Judged(answer.text, None)

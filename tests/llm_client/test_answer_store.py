@@ -1,126 +1,151 @@
+"""The store: answers come back, spending is exact, kills lose nothing that counted, damage is told."""
+
 import multiprocessing
 import os
-import shutil
+import random
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-import gmner.llm_client.answer_store as store_module
-from gmner.errors import DataError
+from gmner.config.teachers import Budget
+from gmner.errors import DataError, GmnerError
 from gmner.llm_client.answer_key import answer_key
-from gmner.llm_client.answer_store import AnswerStore, StoredAnswer, lock_of, read_unlocked, store_folder
-from gmner.llm_client.journal import ShardWriter, count_damaged, read_shards
+from gmner.llm_client.answer_store import FILE, AnswerStore, Ending, Reservation, StoredAnswer
+from gmner.llm_client.folders import lock_of, store_folder
+from gmner.llm_client.pricing import NOTHING, Amount
 from gmner.llm_client.types import Answer, Usage
+
+ONE = Amount(0.5, 100)
+NO_LIMIT = Budget()
+
+
+def key_of(number: int) -> str:
+    return f"{number * 0x9E3779B97F4A7C15 % 2**64:064x}"
 
 
 def stored(number: int, text: str = "because \u2028 é \n") -> StoredAnswer:
     answer = Answer(f"{text}{number}", usage=Usage(10, number, 1), cost_usd=0.5, raw={"id": number, "x": [None]})
-    return StoredAnswer(f"{number:064x}", f"train/{number}", answer)
+    return StoredAnswer(key_of(number), f"train/{number}", answer)
 
 
-def test_answers_come_back_the_same_before_and_after_compaction(tmp_path: Path) -> None:
-    answers = [stored(number) for number in range(700)]
+def send(
+    store: AnswerStore, number: int, actual: Amount | None, *, dies: bool = False, budget: Budget = NO_LIMIT
+) -> None:
+    (attempt,) = store.write([Reservation(key_of(number), ONE)], budget)
+    assert attempt is not None
+    if not dies:
+        store.write([Ending(attempt, actual, stored(number) if actual else None)], budget)
+
+
+def test_answers_come_back_the_same(tmp_path: Path) -> None:
+    answers = [stored(number) for number in range(600)]
     store = AnswerStore(tmp_path)
     store.add(answers[:300])
-    store.compact()
     store.add(answers[200:])
-    assert len(store) == 700
-    for _ in range(3):
-        reopened = AnswerStore(tmp_path)
-        assert [reopened.get(one.key) for one in answers] == [one.answer for one in answers]
-        assert sorted(one.key for one in reopened) == [one.key for one in answers]
-        reopened.compact()
-        assert [reopened.get(one.key) for one in answers] == [one.answer for one in answers]
-    assert not list((tmp_path / "answers").iterdir())
-    assert reopened.get("f" * 64) is None and "f" * 64 not in reopened
+    assert len(store) == 600
+    for _ in range(2):
+        assert [store.get(one.key) for one in answers] == [one.answer for one in answers]
+        assert [one.key for one in store] == sorted(one.key for one in answers)
+        store.close()
+        store = AnswerStore(tmp_path)
+        assert not store.damage
+    assert store.get("f" * 64) is None and "f" * 64 not in store
+
+
+def test_the_export_is_ordered_by_key_and_the_same_bytes_whatever_the_order(tmp_path: Path) -> None:
+    answers = [stored(number) for number in range(600)]
+    for name, order in (("a", answers), ("b", answers[::-1])):
+        store = AnswerStore(tmp_path / name)
+        store.add(order)
+        store.export()
+    table = pq.read_table(tmp_path / "a/answers.parquet")
+    keys = table.column("key").to_pylist()
+    assert keys == sorted(keys) and len(keys) == 600
+    assert (tmp_path / "a/answers.parquet").read_bytes() == (tmp_path / "b/answers.parquet").read_bytes()
 
 
 def test_first_answer_stays(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path)
     store.add([stored(1, "first"), stored(2)])
     store.add([stored(1, "second")])
-    assert AnswerStore(tmp_path).get(stored(1).key) == stored(1, "first").answer
+    assert AnswerStore(tmp_path).get(key_of(1)) == stored(1, "first").answer
 
 
 def test_forget(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path)
     store.add([stored(1), stored(2)])
-    assert store.forget({stored(1).key, "f" * 64}) == 1
-    assert store.get(stored(1).key) is None and store.get(stored(2).key) == stored(2).answer
-    assert len(AnswerStore(tmp_path)) == 1
-
-
-def test_a_tail_torn_at_any_byte_costs_only_its_own_answer(tmp_path: Path) -> None:
-    folder = tmp_path / "whole"
-    AnswerStore(folder).add([stored(number) for number in range(3)])
-    (shard,) = (folder / "answers").iterdir()
-    data = shard.read_bytes()
-    ends = [index + 1 for index, byte in enumerate(data) if byte == 10]
-    assert len(ends) == 3
-    for cut in range(len(data) + 1):
-        shard.write_bytes(data[:cut])
-        store = AnswerStore(folder)
-        assert len(store) == sum(end <= cut for end in ends)
-        assert store.damaged_lines() == (cut not in (0, *ends))
-    for position in range(0, ends[0], 7):
-        shard.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
-        assert {one.key for one in AnswerStore(folder)} == {stored(1).key, stored(2).key}
-
-
-def test_what_is_written_after_a_torn_tail_is_read(tmp_path: Path) -> None:
-    AnswerStore(tmp_path).add([stored(1), stored(2)])
-    (shard,) = (tmp_path / "answers").iterdir()
-    shard.write_bytes(shard.read_bytes()[:-3])
+    assert store.forget({key_of(1), "f" * 64}) == 1
+    assert store.get(key_of(1)) is None and store.get(key_of(2)) == stored(2).answer
     again = AnswerStore(tmp_path)
-    again.add([stored(2), stored(3)])
-    assert {one.key for one in AnswerStore(tmp_path)} == {stored(number).key for number in (1, 2, 3)}
-    again.close()
-    store = AnswerStore(tmp_path)
-    store.compact()
-    assert store.damaged_lines() == 0 and len(store) == 3
+    assert len(again) == 1 and not again.damage
 
 
-def test_a_crash_between_compaction_and_clean_up_doubles_nothing(tmp_path: Path) -> None:
+def test_what_died_keeps_its_bound(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path)
-    store.add([stored(1), stored(2)])
-    (shard,) = (tmp_path / "answers").iterdir()
-    data = shard.read_bytes()
-    store.compact()
-    shard.write_bytes(data)
+    send(store, 1, Amount(0.1, 20))
+    send(store, 2, None)
+    send(store, 3, NOTHING)
+    send(store, 4, None, dies=True)
+    for again in (store, AnswerStore(tmp_path)):
+        assert again.committed() == Amount(1.1, 220, 3)
+        spending = again.spending()
+        assert spending.paid == Amount(0.1, 20, 1) and spending.unknown == Amount(1.0, 200, 2)
+    budget = Budget(usd=2.0)
+    given = again.write([Reservation(key_of(5), ONE), Reservation(key_of(6), ONE)], budget)
+    assert given[0] is not None and given[1] is None
+
+
+def test_ends_make_room_for_beginnings_of_the_same_group(tmp_path: Path) -> None:
+    store, budget = AnswerStore(tmp_path), Budget(requests=1)
+    (first,) = store.write([Reservation(key_of(1), ONE)], budget)
+    assert first is not None
+    assert store.write([Reservation(key_of(2), ONE)], budget) == [None]
+    given = store.write([Reservation(key_of(2), ONE), Ending(first, NOTHING)], budget)
+    assert given[0] is not None
+
+
+def test_batches_count_until_they_are_closed(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path)
+    questions = [Reservation(key_of(number), ONE) for number in range(5)]
+    assert store.plan_batch("tag", 1.0, questions, Budget(requests=3)) == 3
+    assert store.plan_batch("other", 1.0, questions, Budget(requests=3)) == 0
+    store.submitted("tag", "batch-1")
     again = AnswerStore(tmp_path)
-    assert len(again) == len(list(again)) == 2
-
-
-def test_a_damaged_table_is_named(tmp_path: Path) -> None:
-    (tmp_path / "answers.parquet").write_bytes(b"PAR1 not")
-    with pytest.raises(DataError, match=r"answers\.parquet: not a readable table of answers .* put back a copy"):
-        AnswerStore(tmp_path)
+    (batch,) = again.open_batches()
+    assert (batch.tag, batch.batch_id, list(batch.bounds)) == ("tag", "batch-1", [key_of(n) for n in range(3)])
+    again.close_batch("tag", [stored(0), stored(1)], {key_of(0): Amount(0.2, 90)})
+    assert again.committed() == Amount(1.2, 290, 3)  # the second had no believable price, the third no answer
+    assert not AnswerStore(tmp_path).open_batches() and len(again) == 2
 
 
 def _write_for_ever(folder: Path, pipe: int) -> None:
-    writer = ShardWriter(folder)
+    store = AnswerStore(folder)
     for number in range(100_000):
-        writer.append([{"number": number, "padding": "x" * 5000}])
+        send(store, number, Amount(0.1, 20))
         os.write(pipe, b"%d\n" % number)
 
 
-def test_kill_9_loses_no_line_that_counted(tmp_path: Path) -> None:
-    reader, pipe = os.pipe()
-    process = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(tmp_path, pipe))
-    process.start()
-    os.close(pipe)
-    first = os.read(reader, 10)
-    time.sleep(0.05)
-    os.kill(process.pid or 0, signal.SIGKILL)
-    process.join()
-    with os.fdopen(reader) as stream:
-        counted = [int(line) for line in (first.decode() + stream.read()).split()]
-    found = [value["number"] for _, value in read_shards(tmp_path)]
-    assert found[: len(counted)] == counted and len(found) - len(counted) in (0, 1)
-    assert count_damaged(tmp_path) <= 1
+def test_kill_9_loses_nothing_that_counted(tmp_path: Path) -> None:
+    counted = 0
+    for _ in range(3):
+        reader, pipe = os.pipe()
+        process = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(tmp_path, pipe))
+        process.start()
+        os.close(pipe)
+        first = os.read(reader, 10)
+        time.sleep(random.Random(counted).random() / 5)
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        with os.fdopen(reader) as stream:
+            counted = max(counted, *map(int, (first.decode() + stream.read()).split()))
+        store = AnswerStore(tmp_path)
+        assert not store.damage and all(key_of(number) in store for number in range(counted + 1))
+        assert store.spending().unknown.requests <= 3  # one in flight at each kill
 
 
 def _hold(folder: Path, pipe: int) -> None:
@@ -129,12 +154,13 @@ def _hold(folder: Path, pipe: int) -> None:
         time.sleep(60)
 
 
-def test_the_lock_is_held_alone_and_given_back_by_kill_9(tmp_path: Path) -> None:
+def test_the_folder_is_held_alone_and_given_back_by_kill_9(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
     reader, pipe = os.pipe()
-    process = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path, pipe))
+    process = multiprocessing.get_context("fork").Process(target=_hold, args=(folder, pipe))
     process.start()
     os.read(reader, 1)
-    second = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path, pipe))
+    second = multiprocessing.get_context("fork").Process(target=_hold, args=(folder, pipe))
     second.start()
     os.set_blocking(reader, False)
     time.sleep(0.1)
@@ -148,66 +174,140 @@ def test_the_lock_is_held_alone_and_given_back_by_kill_9(tmp_path: Path) -> None
         one.join()
 
 
-def test_who_waited_for_a_lock_that_went_with_its_folder_holds_the_new_one(tmp_path: Path) -> None:
-    part, entered, leave, order = tmp_path / "parts" / "1-of-2", threading.Event(), threading.Event(), list[str]()
+def test_a_reader_beside_the_owner_sees_whole_transactions(tmp_path: Path) -> None:
+    owner, stop = AnswerStore(tmp_path), threading.Event()
 
-    def second() -> None:  # waits while the part is taken in and removed
-        with lock_of(part):
-            order.append("second in")
-            AnswerStore(part).add([stored(1)])
-            entered.set()
-            leave.wait(10)
-            order.append("second out")
+    def write() -> None:
+        for number in range(1000):
+            if stop.is_set():
+                return
+            send(owner, number, Amount(0.1, 20))
 
-    def third() -> None:
-        with lock_of(part):
-            order.append("third in")
-
-    threads = [threading.Thread(target=second), threading.Thread(target=third)]
-    with lock_of(part):
-        threads[0].start()
-        time.sleep(0.2)
-        shutil.rmtree(part)
-    assert entered.wait(10)
-    threads[1].start()
-    time.sleep(0.2)
-    leave.set()
-    for thread in threads:
-        thread.join(10)
-    assert order == ["second in", "second out", "third in"]
-    assert len(AnswerStore(part)) == 1
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(20):
+            reader = AnswerStore(tmp_path)
+            assert not reader.damage
+            reader.close()
+    finally:
+        stop.set()
+        thread.join()
 
 
-def test_a_reader_misses_nothing_that_is_compacted_while_it_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owner = AnswerStore(tmp_path)
-    owner.add([stored(1)])
-    owner.compact()
-    owner.add([stored(2), stored(3)])
-    real_shards, real_file = store_module.read_shards, store_module.pq.ParquetFile
+# --- damage ---
 
-    def shards(folder: Path):  # type: ignore[no-untyped-def]
-        monkeypatch.setattr(store_module, "read_shards", real_shards)
-        if moment == "before":
-            owner.compact()
-        yield from real_shards(folder)
-        if moment == "between":
-            owner.compact()
 
-    def parquet(path: Path, **options):  # type: ignore[no-untyped-def]
-        monkeypatch.setattr(store_module.pq, "ParquetFile", real_file)
-        found = real_file(path, **options)
-        if moment == "after":
-            owner.compact()
-        return found
+def filled(folder: Path) -> float:
+    store = AnswerStore(folder)
+    for number in range(20):
+        send(store, number, Amount(0.07, 20) if number % 3 else None)
+    store.close()
+    return AnswerStore(folder).committed().usd or 0.0
 
-    for moment in ("before", "between", "after"):
-        monkeypatch.setattr(store_module, "read_shards", shards)
-        monkeypatch.setattr(store_module.pq, "ParquetFile", parquet)
-        texts = read_unlocked(tmp_path, lambda found: {one.answer.text for one in found})
-        assert len(texts) == len(owner) >= 3, moment
-        owner.add([stored(number + len(owner)) for number in (10, 20)])
+
+@pytest.mark.parametrize("table", ["answers", "attempts", "totals", "batches"])
+def test_a_changed_value_is_named_and_no_money_is_forgotten(tmp_path: Path, table: str) -> None:
+    spent = filled(tmp_path)
+    AnswerStore(tmp_path).plan_batch("tag", 1.0, [], Budget())
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("INSERT INTO batches VALUES ('tag', NULL, 1.0, 'open', 'wrong')")
+        columns = {"answers": "text = 'x'", "attempts": "usd = -5.0, fate = 'paid'", "totals": "usd = 0.0"}
+        if table in columns:
+            connection.execute(f"UPDATE {table} SET {columns[table]} WHERE rowid = 5" if table == "attempts" else
+                               f"UPDATE {table} SET {columns[table]}" + (f" WHERE key = '{key_of(1)}'" * (table == "answers")))  # fmt: skip  # noqa: E501
+    store = AnswerStore(tmp_path)
+    said = {"answers": f"answer {key_of(1)[:16]}… of sample 'train/1' is damaged", "attempts": "attempt 5 (question",
+            "totals": "the row of totals is damaged", "batches": "batch tag is damaged"}[table]  # fmt: skip
+    assert any(said in damage for damage in store.damage)
+    assert (store.committed().usd or 0) >= spent - 1e-9
+    assert (table == "answers") == (store.get(key_of(1)) is None)
+
+
+@pytest.mark.parametrize("table", ["answers", "attempts"])
+def test_rows_that_vanish_are_missed(tmp_path: Path, table: str) -> None:
+    spent = filled(tmp_path)
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute(f"DELETE FROM {table} WHERE rowid = 4" if table == "attempts" else
+                           f"DELETE FROM answers WHERE key = '{key_of(1)}'")  # fmt: skip
+    store = AnswerStore(tmp_path)
+    assert any("missing" in damage or "cannot be read" in damage for damage in store.damage)
+    assert store.committed().usd == pytest.approx(spent)
+
+
+def test_no_flipped_bit_is_silent(tmp_path: Path) -> None:
+    """Every flip is told or changes nothing; no answer turns into another, and no spending is forgotten."""
+    spent = filled(tmp_path / "whole")
+    data = (tmp_path / "whole" / FILE).read_bytes()
+    answers = {one.key: one.answer for one in AnswerStore(tmp_path / "whole")}
+    draw = random.Random(7)
+    told = 0
+    for _ in range(300):
+        folder = tmp_path / "flipped"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{FILE}-journal").unlink(missing_ok=True)
+        place = draw.randrange(len(data))
+        (folder / FILE).write_bytes(data[:place] + bytes([data[place] ^ 1 << draw.randrange(8)]) + data[place + 1 :])
+        try:
+            store = AnswerStore(folder)
+        except (DataError, GmnerError) as error:
+            assert str(folder / FILE) in str(error)
+            told += 1
+            continue
+        assert (store.committed().usd or 0.0) >= spent - 1e-9, place
+        found = {one.key: one.answer for one in store}
+        assert all(answers[key] == answer for key, answer in found.items()), place
+        assert store.damage or found == answers, place
+        told += bool(store.damage)
+        store.close()
+    assert told > 30
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"nonsense" * 600, "the database is damaged"), (b"", "missing or empty, but answers.parquet lies beside it")],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, data: bytes, said: str) -> None:
+    filled(tmp_path)
+    store = AnswerStore(tmp_path)
+    store.export()
+    store.close()
+    (tmp_path / FILE).write_bytes(data)
+    with pytest.raises(DataError, match=rf"{FILE}: .*{said}.*put back a copy"):
+        AnswerStore(tmp_path)
+
+
+def test_a_held_database_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gmner.llm_client.sqlite_files._BUSY_S", 0.05)
+    AnswerStore(tmp_path).close()
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(GmnerError, match=r"another process holds it .* wait until that has ended"):
+        AnswerStore(tmp_path)
+
+
+def test_a_full_disk_says_so_and_keeps_what_was_there(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path)
+    store.add([stored(1)])
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")  # what a full disk says, SQLite says of this too
+    with pytest.raises(GmnerError, match=r"answers.sqlite: the disk is full .*make room, then rerun"):
+        store.add([stored(number, "x" * 3000) for number in range(2, 50)])
+    assert len(store) == 1 and store.get(key_of(1)) == stored(1).answer
+    store.close()
+    assert not AnswerStore(tmp_path).damage
+
+
+def test_a_read_only_database_can_be_read_and_says_that_it_cannot_be_written(tmp_path: Path) -> None:
+    AnswerStore(tmp_path).add([stored(1)])
+    store = AnswerStore(tmp_path)
+    store._connection.execute("PRAGMA query_only = ON")  # root may write everything: this says what SQLite would say
+    assert store.get(key_of(1)) == stored(1).answer
+    with pytest.raises(GmnerError, match=r"it cannot be written .*allow this user"):
+        store.add([stored(2)])
+
+
+# --- keys and folders ---
 
 
 def test_every_part_decides_the_key() -> None:
@@ -219,7 +319,7 @@ def test_every_part_decides_the_key() -> None:
         "content": {"text": "x"},
     }
     others = [{**base, name: {"other": 1} if isinstance(base[name], dict) else "other"} for name in base]
-    keys = [answer_key(**one) for one in (base, *others)]
+    keys = [answer_key(**one) for one in (base, *others)]  # type: ignore[arg-type]
     assert len(set(keys)) == 6 and all(len(key) == 64 for key in keys)
 
 

@@ -16,10 +16,8 @@ from gmner.errors import GmnerError
 from gmner.llm_client.answer_store import AnswerStore
 from gmner.llm_client.ask import Asker, ask_all, run_until_done
 from gmner.llm_client.ask_in_batches import BatchAsker
-from gmner.llm_client.ledger import Ledger
-from gmner.llm_client.types import Answer, BatchState, PassingError, RejectedError, Request, Usage
-from tests.helpers.teacher_samples import make_sample
-from tests.llm_client.test_throughput import OneQuestion
+from gmner.llm_client.types import Answer, BatchResults, BatchState, PassingError, RejectedError, Request, Usage
+from tests.helpers.teacher_samples import OneQuestion, make_sample
 
 ANSWER = Answer("because", usage=Usage(10, 10))
 
@@ -42,7 +40,7 @@ class Scripted:
 
 def asker_of(folder: Path, provider: Scripted, **limits: float) -> Asker:
     settings = Limits.model_validate({"attempts": 1, "start_in_flight": 8, "max_in_flight": 8, **limits})
-    return Asker(provider, AnswerStore(folder), Ledger(folder, Budget()), settings, None, 10)
+    return Asker(provider, AnswerStore(folder), Budget(), settings, None, 10)
 
 
 def fail(text: str, **more: float) -> Answer:
@@ -54,8 +52,8 @@ def test_the_same_question_is_in_flight_once_although_it_fails(tmp_path: Path, c
     provider = Scripted(lambda number: fail("busy") if number == 1 else ANSWER)
     asker = asker_of(tmp_path, provider)
     gave_up = asyncio.run(ask_all(asker, OneQuestion(), [make_sample(1)] * count, lambda sample: None))
-    assert (gave_up, provider.calls, asker.ledger.sums.paid.requests) == (1, 2, 1)
-    assert asker.ledger.sums.paid.tokens == 20
+    paid = asker.store.spending().paid
+    assert (gave_up, provider.calls, paid.requests, paid.tokens) == (1, 2, 1, 20)
 
 
 def test_a_rejected_question_is_not_asked_for_each_of_its_samples(tmp_path: Path) -> None:
@@ -117,30 +115,29 @@ class LaggingBatches:
     async def batch_state(self, batch_id: str) -> BatchState:
         return BatchState(True)
 
-    async def batch_results(self, batch_id: str):  # type: ignore[no-untyped-def]
-        for key in self.made[batch_id][1]:
-            yield key, ANSWER
+    async def batch_results(self, batch_id: str) -> BatchResults:
+        return BatchResults([(key, ANSWER) for key in self.made[batch_id][1]])
 
 
-def ask_in_batches(folder: Path, provider: LaggingBatches, samples: list[Sample]) -> Ledger:
-    ledger = Ledger(folder, Budget())
-    limits = Limits(first_wait_s=0.01)
-    asker = BatchAsker(provider, AnswerStore(folder), ledger, limits, None, 10, 0.01, 100)  # type: ignore[arg-type]
+def ask_in_batches(folder: Path, provider: LaggingBatches, samples: list[Sample]) -> AnswerStore:
+    store, limits = AnswerStore(folder), Limits(first_wait_s=0.01)
+    asker = BatchAsker(provider, store, Budget(), limits, None, 10, 0.01, 100)  # type: ignore[arg-type]
     assert asyncio.run(asker.ask_all(OneQuestion(), lambda: samples, lambda sample: None)) == 0
-    return ledger
+    return store
 
 
 @pytest.mark.parametrize("looks", [1, 2, 3])
 def test_a_batch_that_the_provider_s_list_shows_late_is_not_made_twice(tmp_path: Path, looks: int) -> None:
     provider = LaggingBatches(looks)
-    ledger = ask_in_batches(tmp_path, provider, [make_sample(number) for number in range(3)])
-    assert provider.created == 1 and ledger.committed().requests == 3
+    store = ask_in_batches(tmp_path, provider, [make_sample(number) for number in range(3)])
+    assert provider.created == 1 and store.committed().requests == 3
 
 
 def test_a_batch_that_is_never_found_may_have_been_paid(tmp_path: Path) -> None:
     provider = LaggingBatches(10**9)
-    ledger = ask_in_batches(tmp_path, provider, [make_sample(number) for number in range(3)])
+    store = ask_in_batches(tmp_path, provider, [make_sample(number) for number in range(3)])
     first, second = (tag for tag, _ in provider.made.values())
     assert provider.created == 2 and first != second
-    assert (ledger.sums.paid.requests, ledger.sums.unknown.requests) == (3, 3)
-    assert Ledger(tmp_path, Budget()).sums == ledger.sums
+    spending = store.spending()
+    assert (spending.paid.requests, spending.unknown.requests) == (3, 3)
+    assert AnswerStore(tmp_path).spending() == spending

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from gmner.llm_client.answer_store import AnswerStore, store_folder
-from gmner.llm_client.ledger import read_sums
+from gmner.llm_client.answer_store import AnswerStore
+from gmner.llm_client.folders import store_folder
 from gmner.storage.tables import RATIONALES, read_table
 from tests.helpers.fault_server import ALL_FAULTS, INPUT_PRICE, OUTPUT_PRICE, FaultServer, Seen
 from tests.helpers.teacher_samples import make_sample, write_samples
@@ -66,8 +66,10 @@ def check_ledger(tmp_path: Path, server: FaultServer, provider: str, budget: flo
     lost = [one for seen in answered for one in seen[:-1]
             if one.delivered and one.fault in (None, "empty", "refused")]  # fmt: skip
     assert len(lost) <= kills * 1.5 * IN_FLIGHT  # in flight when the process was killed
-    sums, _ = read_sums(folder)
-    noted = (sums.paid.usd or 0.0) + (sums.unknown.usd or 0.0)
+    store = AnswerStore(folder)
+    assert not store.damage
+    spending = store.spending()
+    noted = (spending.paid.usd or 0.0) + (spending.unknown.usd or 0.0)
     assert server.ledger.dollars() <= noted + 1e-9 <= budget + 2e-9
 
 

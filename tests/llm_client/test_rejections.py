@@ -7,19 +7,14 @@ from typing import Any
 import pytest
 
 from gmner.errors import GmnerError
-from gmner.llm_client.answer_store import AnswerStore, StoredAnswer, store_folder
+from gmner.llm_client.answer_store import AnswerStore
 from gmner.llm_client.errors import Secret, failure_of_status, is_refusal
-from gmner.llm_client.types import Answer, PassingError, RejectedError, Usage
+from gmner.llm_client.folders import store_folder
+from gmner.llm_client.types import Answer, PassingError, RejectedError
 from tests.helpers.fault_server import WRONG_SETTING, FaultServer
-from tests.llm_client.providers.test_providers import PROVIDERS, Stage
+from tests.helpers.teacher_stage import PROVIDERS, Stage
 
 SECRET = Secret("KEY", "sk-secret-key")
-
-
-@pytest.fixture(autouse=True)
-def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-key")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test-key")
 
 
 def folder_of(stage: Stage, provider: str) -> Path:
@@ -71,36 +66,6 @@ def test_a_refusal_by_policy_is_an_answer(tmp_path: Path, image: Path, provider:
         assert [row["reason"].split(":")[0] for row in rows] == ["refused"] * 3
         stage.run(server, provider, mode=mode, max_tries=1)
         assert len(server.ledger.seen) == 3
-
-
-@pytest.mark.parametrize("compacted", [True, False])
-def test_errors_that_an_earlier_version_kept_as_refusals_are_asked_again(
-    tmp_path: Path, image: Path, compacted: bool
-) -> None:
-    stage = Stage(tmp_path, image, 6)
-    with FaultServer() as server:
-        rows = stage.run(server, "openai")
-        folder = folder_of(stage, "openai")
-        store = AnswerStore(folder)
-        kept = {stored.key: stored for stored in store}
-        store.forget({row["key"] for row in rows[:4]})
-        texts = [WRONG_SETTING, "Output blocked by content filtering policy"]
-        raws: list[dict[str, Any]] = [{"status": 400, "error": texts[0]}, {"error": texts[0]}]
-        raws += [{"status": 400, "error": texts[1]}, {"error": texts[1]}]
-        for row, raw in zip(rows, raws, strict=False):
-            answer = Answer(raw["error"], "refused", Usage(), raw=raw)
-            store.add([StoredAnswer(row["key"], row["sample_id"], answer)])
-        if compacted:
-            store.compact()
-        store.close()
-        assert len(AnswerStore(folder)) == 4 == len(list(AnswerStore(folder)))
-        again = stage.run(server, "openai", max_tries=1)
-        assert (
-            len(server.ledger.seen) == 8 and [row["accepted"] for row in again] == [True] * 2 + [False] * 2 + [True] * 2
-        )
-        found = AnswerStore(folder)
-        assert {stored.key for stored in found} == kept.keys() == {stored.key for stored in AnswerStore(folder)}
-        assert found.get(rows[0]["key"]).finish_reason == "stop"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from gmner.config.teachers import RationalesSettings
-from gmner.llm_client.answer_store import AnswerStore, store_folder
+from gmner.llm_client.answer_store import AnswerStore
+from gmner.llm_client.folders import store_folder
 from gmner.rationales.stage import make_rationales
 from gmner.storage.tables import RATIONALES, read_table
 from tests.helpers.teacher_samples import make_sample, write_samples

@@ -10,30 +10,11 @@ from pathlib import Path
 import pytest
 
 from gmner.config.teachers import Budget, Limits
-from gmner.llm_client.answer_key import answer_key
 from gmner.llm_client.answer_store import AnswerStore
 from gmner.llm_client.ask import Asker, ask_all
-from gmner.llm_client.chain import Judged
 from gmner.llm_client.concurrency import Gate
-from gmner.llm_client.ledger import Ledger
-from gmner.llm_client.types import Answer, Message, PassingError, Request, Usage
-from tests.helpers.teacher_samples import make_sample
-
-
-class OneQuestion:
-    """A teaching with one question a sample and no judgement."""
-
-    prompt_version, max_tries = "v", 1
-
-    def first(self, sample):  # type: ignore[no-untyped-def]
-        key = answer_key(provider="p", model="m", parameters={}, prompt_version="v", content={"text": sample.text})
-        return Request(key, sample, (Message("user", sample.text),))
-
-    def again(self, request, answer, refusal):  # type: ignore[no-untyped-def]
-        raise AssertionError
-
-    def judge(self, sample, answer):  # type: ignore[no-untyped-def]
-        return Judged(answer.text, None)
+from gmner.llm_client.types import Answer, PassingError, Request, Usage
+from tests.helpers.teacher_samples import OneQuestion, make_sample
 
 
 class StandIn:
@@ -68,8 +49,8 @@ class StandIn:
 
 
 def ask(folder: Path, provider: StandIn, count: int, limits: Limits) -> float:
-    store, ledger = AnswerStore(folder), Ledger(folder, Budget())
-    asker = Asker(provider, store, ledger, limits, None, 64)
+    store = AnswerStore(folder)
+    asker = Asker(provider, store, Budget(), limits, None, 64)
     started = time.perf_counter()
     samples = (make_sample(number) for number in range(count))
     gave_up = asyncio.run(ask_all(asker, OneQuestion(), samples, lambda sample: None))

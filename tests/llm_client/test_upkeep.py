@@ -6,7 +6,7 @@ import pytest
 from gmner.cli import main
 from tests.helpers.fault_server import FaultServer
 from tests.helpers.teacher_samples import make_sample
-from tests.llm_client.providers.test_providers import Stage, keys  # noqa: F401
+from tests.helpers.teacher_stage import Stage
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def teaching(**more: object) -> PromptedTeaching:
 
 
 def test_versions_and_their_hashes() -> None:
-    assert versions() == ["blind-v1", "gold-v1"]
+    assert versions() == ["blind-v1", "gold-v1", "knowledge-visual-v1"]
     assert version_with_hash("gold-v1") != version_with_hash("blind-v1")
     assert teaching().prompt_version == version_with_hash("gold-v1")
     with pytest.raises(ConfigError, match=r"no prompt 'gold-v7-user'; expected one of blind-v1, gold-v1"):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gmner.config.teachers import AcceptanceLimits
+from gmner.config.teachers import Acceptance
 from gmner.core.records import Entity
 from gmner.rationales.acceptance import CODES, judge
 from gmner.rationales.template import STYLES, write_rationale
@@ -14,7 +14,7 @@ ABSENT = Entity(3, 5, "Port Zelka", "LOC")
 
 
 def code(text: str, **limits: int) -> str | None:
-    refusal = judge(text, (SEEN, ABSENT), AcceptanceLimits(**limits))
+    refusal = judge(text, (SEEN, ABSENT), Acceptance(**limits))
     assert refusal is None or refusal.code in CODES
     return refusal.code if refusal else None
 
@@ -69,24 +69,24 @@ def test_length() -> None:
 
 def test_a_mention_with_both_is_not_judged() -> None:
     both = (SEEN, Entity(7, 9, "Mara Quist", "PER"))
-    assert judge("Mara Quist: visible. Mara Quist: absent.", both, AcceptanceLimits()) is None
+    assert judge("Mara Quist: visible. Mara Quist: absent.", both, Acceptance()) is None
 
 
 def test_undecided_only_where_asked() -> None:
     text = "Mara Quist and Port Zelka stand in the text."
-    assert judge(text, (SEEN, ABSENT), AcceptanceLimits()) is None
-    refusal = judge(text, (SEEN, ABSENT), AcceptanceLimits(), must_decide=True)
+    assert judge(text, (SEEN, ABSENT), Acceptance()) is None
+    refusal = judge(text, (SEEN, ABSENT), Acceptance(), must_decide=True)
     assert refusal is not None and str(refusal).startswith("undecided: ")
 
 
 def test_detail_names_the_place() -> None:
-    refusal = judge("Mara Quist at [12, 30]. Port Zelka", (SEEN, ABSENT), AcceptanceLimits())
+    refusal = judge("Mara Quist at [12, 30]. Port Zelka", (SEEN, ABSENT), Acceptance())
     assert str(refusal) == "coordinates: '[12, 30'"
 
 
 def test_case_tells_mentions_apart_and_is_forgiven_where_it_does_not() -> None:
     league, word = Entity(0, 1, "NFL", "ORG"), Entity(3, 4, "nfl", "ORG", boxes=((0.0, 0.0, 9.0, 9.0),))
-    limits = AcceptanceLimits()
+    limits = Acceptance()
     assert judge("NFL: absent. nfl: visible.", (league, word), limits, must_decide=True) is None
     refusal = judge("NFL: visible. nfl: visible.", (league, word), limits)
     assert refusal is not None and refusal.code == "contradiction_visible"
@@ -107,7 +107,7 @@ def test_the_template_is_accepted_for_every_real_tweet(shared_dir: Path, tmp_pat
     (root,) = (path for path in tmp_path.iterdir())
     drafts = read_twitter(TwitterDataset(kind="twitter"), root, None, Problems())
     assert len(drafts) == 10_000
-    limits = AcceptanceLimits(max_words=150)
+    limits = Acceptance(max_words=150)
     for number, draft in enumerate(drafts):
         sample = make_sample(caption=None, entities=draft.entities)
         for style in STYLES if number % 5 == 0 else STYLES[:1]:

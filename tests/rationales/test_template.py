@@ -1,6 +1,6 @@
 import pytest
 
-from gmner.config.teachers import AcceptanceLimits
+from gmner.config.teachers import Acceptance
 from gmner.core.records import Entity
 from gmner.errors import DataError
 from gmner.rationales.acceptance import judge
@@ -67,7 +67,7 @@ def test_every_style_is_accepted_whatever_the_mention(style: str, caption: str |
         Entity(3, 5, "Port Zelka", "LOC"),
     )
     sample = make_sample(caption=caption, entities=entities)
-    assert judge(write_rationale(sample, style), entities, AcceptanceLimits(), must_decide=True) is None
+    assert judge(write_rationale(sample, style), entities, Acceptance(), must_decide=True) is None
 
 
 def test_unknown_style() -> None:

@@ -73,7 +73,7 @@ def test_a_second_workflow_in_one_folder_ends_and_spoils_nothing(tmp_path: Path,
     with FaultServer(delay_s=0.4, key=KEY) as server:
         folder = folder_of(tmp_path / "one", repo, config_of(server, first=1))
         first = start(folder, *targets_of("first"))
-        wait_for("resources/teacher-store/*/answers/*.shard", folder)
+        wait_for("resources/teacher-store/*/answers.sqlite", folder)
         os.killpg(first.pid, signal.SIGSTOP)  # however slow the second one is to start, the first is not done before
         try:
             second = start(folder, *targets_of("first"))

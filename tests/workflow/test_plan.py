@@ -168,5 +168,5 @@ def test_an_api_run_asks_a_provider_and_needs_no_backbone() -> None:
     predictions = Job("predictions", dataset="demo", run="asked", seed=42)
     assert job in found.inputs(predictions)
     assert found.settings(predictions).model_dump()["frame"]["coordinates"] == "norm1000"
-    with pytest.raises(ConfigError, match="a template answers nothing"):
+    with pytest.raises(ConfigError, match="that answers no question"):
         plan(runs={"asked": {"kind": "api"}})

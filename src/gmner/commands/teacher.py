@@ -1,23 +1,18 @@
 """`gmner teacher`: look after the store of answers."""
 
 import argparse
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmner.config import load_config_file
-from gmner.config.teachers import RationalesSettings, TemplateTeacher
+from gmner.config.teachers import PublishedTeacher, RationalesSettings, TemplateTeacher
 from gmner.errors import ConfigError
-from gmner.llm_client.answer_store import store_folder
+from gmner.llm_client.folders import store_folder
 from gmner.llm_client.pricing import Amount
-from gmner.llm_client.upkeep import (
-    export_rationales,
-    failures_of,
-    folders_of,
-    forget_failures,
-    forget_unaccepted,
-    import_rationales,
-    status_of,
-)
+from gmner.llm_client.upkeep import folders_of, forget_failures, forget_unaccepted, status_of
+from gmner.rationales.acceptance import CODES
+from gmner.rationales.exchange import export_rationales, import_rationales
 from gmner.rationales.prompted import PromptedTeaching
 from gmner.rationales.stage import plan_rationales, types_of
 
@@ -62,18 +57,21 @@ def _status(args: argparse.Namespace) -> None:
         status = status_of(folder)
         finish = ", ".join(f"{count} {name}" for name, count in status.by_finish.items()) or "none"
         print(f"{status.name}: {status.answers} answers ({finish}), {status.open_batches} open batches")
-        for reason, count in failures_of(folder).most_common(10):
+        for reason, count in status.failures.most_common(10):
             print(f"  {count} x {reason}")
-        if status.damaged_lines:
-            print(f"  {status.damaged_lines} torn lines of answers that never counted as received")
+        for damage in status.damage:
+            print(f"  damaged: {damage}")
 
 
 def _cost(args: argparse.Namespace) -> None:
     for folder in folders_of(args.store):
         status = status_of(folder)
-        print(f"{status.name}: {_shown(status.sums.paid)} paid for {status.answers} answers")
-        if status.sums.unknown.requests:
-            print(f"  at most {_shown(status.sums.unknown)} more, for requests whose answer never arrived")
+        spending = status.spending
+        print(f"{status.name}: {_shown(spending.paid)} paid for {status.answers} answers")
+        if spending.unknown.requests:
+            print(f"  at most {_shown(spending.unknown)} more, for requests without an answer or a believable price")
+        if spending.damaged.requests:
+            print(f"  and {_shown(spending.damaged)} that only damaged rows of the store could explain")
 
 
 def _plan(args: argparse.Namespace) -> None:
@@ -82,8 +80,14 @@ def _plan(args: argparse.Namespace) -> None:
 
 
 def _retry(args: argparse.Namespace) -> None:
-    teacher = _teacher_of(args)
-    folder = store_folder(args.store, teacher.provider, teacher.model)
+    if args.reason is not None and args.rationales is None:
+        raise ConfigError("--reason: reasons stand in a table of rationales; pass it with --rationales")
+    if args.reason is not None and args.reason not in CODES:
+        near = difflib.get_close_matches(args.reason, CODES, n=1, cutoff=0.0)[0]
+        raise ConfigError(
+            f"--reason {args.reason}: there is no such reason; did you mean '{near}'? (known: {', '.join(CODES)})"
+        )
+    folder = _folder_of(args, _teacher_of(args))
     table = args.rationales
     count = forget_unaccepted(folder, table, args.reason) if table else forget_failures(folder)
     print(f"{folder.name}: {count} answers forgotten; the next run of the rationales stage asks again")
@@ -96,13 +100,23 @@ def _export(args: argparse.Namespace) -> None:
 
 def _import(args: argparse.Namespace) -> None:
     teacher = _teacher_of(args)
+    folder = _folder_of(args, teacher)
+    if isinstance(teacher, PublishedTeacher):
+        from gmner.rationales.published import take_in
+
+        count, missing = take_in(teacher, args.jsonl, args.samples, args.store)
+        print(f"{folder.name}: {count} rationales imported; {missing} training samples have none")
+        return
     teaching = PromptedTeaching(teacher, types_of(teacher, args.samples))
-    folder = store_folder(args.store, teacher.provider, teacher.model)
     count, missing = import_rationales(args.jsonl, args.samples, folder, teaching.first)
     print(f"{folder.name}: {count} rationales imported; {missing} training samples have none and will be asked")
 
 
-def _teacher_of(args: argparse.Namespace) -> "PromptedTeacher":
+def _folder_of(args: argparse.Namespace, teacher: "PromptedTeacher | PublishedTeacher") -> Path:
+    return store_folder(args.store, teacher.provider, teacher.model)
+
+
+def _teacher_of(args: argparse.Namespace) -> "PromptedTeacher | PublishedTeacher":
     teachers = load_config_file(args.config).teachers
     if args.teacher not in teachers:
         raise ConfigError(f"--teacher {args.teacher}: {args.config} has no such teacher (known: {', '.join(teachers)})")

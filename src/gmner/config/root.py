@@ -59,9 +59,9 @@ class Config(Settings):
         needs_teacher = kind.teacher == "model" or (kind.teacher == "reasoning" and run.cot)
         if needs_teacher and run.teacher not in self.teachers:
             problems.append(_missing(f"runs.{name}.teacher", run.teacher, "teachers", self.teachers))
-        elif kind.teacher == "model" and self.teachers[run.teacher].provider == "template":
+        elif kind.teacher == "model" and self.teachers[run.teacher].provider in ("template", "published"):
             problems.append(
-                f"runs.{name}.teacher is '{run.teacher}': a template answers nothing; name a provider's model"
+                f"runs.{name}.teacher is '{run.teacher}': that answers no question; name a provider's model"
             )
         for dataset in run.datasets or ():
             if dataset not in self.datasets:

@@ -16,16 +16,14 @@ from gmner.config.sources import Source, SourceName
 from gmner.config.tables import ReportSettings
 from gmner.config.teachers import (
     LEAST_ACCEPTED,
-    AnthropicTeacher,
-    LocalTeacher,
-    OpenAITeacher,
+    PromptedTeacher,
     RationalesSettings,
     Share,
     WhenRefused,
     content_settings,
 )
 
-PromptedSettings = Annotated[OpenAITeacher | AnthropicTeacher | LocalTeacher, Field(discriminator="provider")]
+PromptedSettings = Annotated[PromptedTeacher, Field(discriminator="provider")]
 
 
 class DownloadStage(Settings):

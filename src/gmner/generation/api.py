@@ -4,6 +4,7 @@ Answers come through the same store, ledger and budget as a teacher's; the table
 writes, so that parser, scorer and tables are the same.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -17,8 +18,9 @@ from gmner.core.frame import Frame
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError
 from gmner.llm_client.answer_key import key_of
-from gmner.llm_client.answer_store import AnswerStore, read_unlocked, store_folder
+from gmner.llm_client.answer_store import AnswerStore, read_store
 from gmner.llm_client.chain import Judged, Refusal
+from gmner.llm_client.folders import store_folder
 from gmner.llm_client.sent_images import ImageToSend, image_of
 from gmner.llm_client.session import asked, make_plan
 from gmner.llm_client.types import Answer, Message, Request
@@ -118,11 +120,9 @@ def make_api_outputs(
 def plan_api_outputs(settings: GenerateApiStage, samples_path: Path, split: str, store: Path) -> list[str]:
     """Return what `make_api_outputs` would ask and what that would cost, in words; nothing is asked."""
     teaching = make_teaching(settings, samples_path)
-
-    def plan(answers: AnswerStore) -> list[str]:
+    folder = store_folder(store, settings.teacher.provider, settings.teacher.model)
+    with contextlib.closing(read_store(folder)) as answers:
         return make_plan(settings.teacher, teaching, iterate_samples(samples_path, split), answers).lines()
-
-    return read_unlocked(store_folder(store, settings.teacher.provider, settings.teacher.model), plan)
 
 
 def make_teaching(settings: GenerateApiStage, samples_path: Path) -> ApiTeaching:

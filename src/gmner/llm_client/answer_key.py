@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gmner.config.teachers import LocalTeacher, OpenAITeacher, PromptedTeacher
+from gmner.config.teachers import LocalTeacher, PromptedTeacher
 from gmner.llm_client.types import Message
 from gmner.storage.files import sha256_of_file, sha256_of_json
 
@@ -37,13 +37,9 @@ def answer_key(
 
 def key_of(settings: PromptedTeacher, prompt_version: str, messages: Sequence[Message]) -> str:
     """Return the key of a conversation: of its texts, its images' bytes, and how it is asked."""
-    parameters: dict[str, Any] = {"max_tokens": settings.max_tokens, "temperature": settings.temperature}
+    parameters: dict[str, Any] = dict(settings.answer_parameters)
     if isinstance(settings, LocalTeacher):
         parameters["manifest"] = _manifest_of(settings.model)
-    else:
-        parameters["endpoint"] = settings.endpoint or settings.base_url
-    if isinstance(settings, OpenAITeacher):
-        parameters["detail"] = settings.detail
     content = [
         [message.role, message.text, [[image.sha256, *_way_of(image.sent)] for image in message.images]]
         for message in messages

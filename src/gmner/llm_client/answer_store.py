@@ -1,52 +1,67 @@
-"""The content-addressed store of raw answers: what was paid for is never asked again.
+"""The store of paid answers: one SQLite file per model of one provider. What was paid for is never asked again.
 
-A folder of the store belongs to one model of one provider:
+    <store>/<provider>--<model>/answers.sqlite     answers, attempts (what was sent and what it cost), batches
+    <store>/<provider>--<model>/answers.parquet    the answers ordered by key, exported at the end of a run
 
-    <store>/<provider>--<model>/answers.parquet    answers, compacted
-    <store>/<provider>--<model>/answers/*.shard    answers since then (`journal`)
-    <store>/<provider>--<model>/lock               held by the process that asks
-    <store>/<provider>--<model>/ledger/*.shard     what was sent and paid (`ledger`)
-    <store>/<provider>--<model>/grants/            how far each ledger may go within the one budget (`grants`)
-    <store>/<provider>--<model>/parts/             the same for each of several jobs (`parts`)
+An answer's key is the hash of everything that decides it, so that a change of code, of the dataset's splits or of
+other samples leaves it valid, and a second teacher shares nothing by accident.
 
-An answer's key is the hash of everything that decides it, so that a change of code, of the data set's splits
-or of other samples leaves it valid, and a second teacher shares nothing by accident.
+An attempt is written with the most that it may cost before it is sent. A process that dies keeps that bound by doing
+nothing. Every row has a checksum, and one row of totals says what all others must come to: a damaged or vanished row
+is named in `damage`, its answer counts as missing, and its money as spent.
 """
 
 import contextlib
 import json
-import re
+import logging
+import sqlite3
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gmner.errors import DataError, GmnerError
-from gmner.llm_client.errors import is_refusal
-from gmner.llm_client.grants import LOCK, PLACE
-from gmner.llm_client.journal import (
-    Place,
-    ShardWriter,
-    count_damaged,
-    locked,
-    read_place,
-    read_shards,
-    sync_folder,
-)
+from gmner.config.teachers import Budget
+from gmner.errors import DataError
+from gmner.llm_client.pricing import NOTHING, Amount
+from gmner.llm_client.sqlite_files import checksum_of, open_database, told
 from gmner.llm_client.types import Answer, Usage
-from gmner.storage.files import atomic_path, sha256_of_json
-from gmner.storage.leftovers import remove_half_written
+from gmner.storage.files import atomic_path
 
-ROWS_IN_GROUP = 256
-_GROUPS_KEPT = 8
-_READINGS = 5
-Result = TypeVar("Result")
+LOGGER = logging.getLogger(__name__)
+FILE, TABLE = "answers.sqlite", "answers.parquet"
+_ROWS_IN_GROUP = 256
+_RECENT = 1024  # answers kept in memory, so that reading them back never waits for a commit
 
-ANSWERS = pa.schema(
+Fate = Literal["sent", "paid", "unknown", "free"]
+"""`sent`: in flight, or its process died. `unknown`: it may have been paid. Both keep their bound. `free`: no cost."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, sample_id TEXT, text TEXT, finish_reason TEXT, tokens_in INTEGER, tokens_out INTEGER,
+    tokens_cached INTEGER, tokens_cache_written INTEGER, cost_usd REAL, raw TEXT, checksum TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempts (
+    id INTEGER PRIMARY KEY, key TEXT, batch TEXT, bound_usd REAL, bound_tokens INTEGER, usd REAL, tokens INTEGER,
+    fate TEXT, checksum TEXT);
+CREATE INDEX IF NOT EXISTS attempts_of_batch ON attempts (batch) WHERE batch IS NOT NULL;
+CREATE TABLE IF NOT EXISTS batches (
+    tag TEXT PRIMARY KEY, batch_id TEXT, planned_at REAL, state TEXT, checksum TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals (
+    id INTEGER PRIMARY KEY, answers INTEGER, attempts INTEGER, usd REAL, tokens INTEGER, requests INTEGER,
+    checksum TEXT);
+"""
+_COLUMNS = {  # all but the checksum
+    "answers": "key, sample_id, text, finish_reason, tokens_in, tokens_out, tokens_cached, tokens_cache_written, "
+    "cost_usd, raw",
+    "attempts": "id, key, batch, bound_usd, bound_tokens, usd, tokens, fate",
+    "batches": "tag, batch_id, planned_at, state",
+    "totals": "id, answers, attempts, usd, tokens, requests",
+}
+_EXPORTED = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("sample_id", pa.string(), nullable=False),  # of the sample it was first asked for
@@ -71,207 +86,393 @@ class StoredAnswer:
     answer: Answer
 
 
-class AnswerStore:
-    """The answers of one model of one provider. Open it with `open_store`; it is then held alone."""
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A question about to be sent, and the most that it may cost."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._shards = folder / "answers"
-        self._parquet = folder / "answers.parquet"
-        self._writer = ShardWriter(self._shards)
-        self._new: dict[bytes, Place] = {}
-        self._old: dict[bytes, int] = {}
-        self._groups: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
-        self._file: pq.ParquetFile | None = None
-        self._no_answers: set[int] = set()  # rows that are errors, kept by an earlier version
-        self._load()
+    key: str
+    bound: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of attempt `attempt`. `actual` is its believable price; None keeps its bound."""
+
+    attempt: int
+    actual: Amount | None
+    answer: StoredAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch that is planned, and perhaps submitted: then it has an id. `bounds` maps each question to its bound."""
+
+    tag: str
+    bounds: Mapping[str, Amount]
+    planned_at: float
+    batch_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What was paid, what may have been paid without a believable price, and what only damaged rows could say."""
+
+    paid: Amount
+    unknown: Amount
+    damaged: Amount
+
+
+@dataclass(slots=True)
+class _Totals:
+    answers: int = 0
+    attempts: int = 0
+    usd: float = 0.0
+    tokens: int = 0
+    requests: int = 0
+
+    def add(self, amount: Amount, sign: int = 1) -> None:
+        self.usd = max(0.0, self.usd + sign * (amount.usd or 0.0))
+        self.tokens += sign * amount.tokens
+        self.requests += sign * amount.requests
+
+
+class AnswerStore:
+    """The answers of one model of one provider. Whoever writes holds the folder alone (`storage.locks.held`)."""
+
+    def __init__(self, folder: Path, *, in_memory: bool = False) -> None:
+        self.folder, self.path = folder, Path(":memory:") if in_memory else folder / FILE
+        self._lock = threading.RLock()  # one connection: what one thread writes, another does not read half-done
+        if not in_memory and (folder / TABLE).exists() and not (self.path.exists() and self.path.stat().st_size):
+            raise DataError(
+                f"{self.path}: the database is missing or empty, but {TABLE} lies beside it, so that answers were paid "
+                f"for; put back a copy, or move {TABLE} aside to begin anew"
+            )
+        self._connection = open_database(self.path, _SCHEMA)
+        self._known: set[bytes] = set()
+        self._recent: OrderedDict[str, Answer] = OrderedDict()
+        self.damage: list[str] = []
+        self._spending = Spending(NOTHING, NOTHING, NOTHING)
+        with self._lock, told(self.path):
+            self._connection.execute("BEGIN")  # one state of the file, though its owner goes on writing
+            self._totals = self._check()
+            self._connection.execute("COMMIT")
 
     def __len__(self) -> int:
-        return len(self._old.keys() | self._new.keys())
+        return len(self._known)
 
     def __contains__(self, key: str) -> bool:
-        digest = bytes.fromhex(key)
-        return digest in self._new or digest in self._old
+        return _digest(key) in self._known
+
+    def __iter__(self) -> Iterator[StoredAnswer]:
+        """Yield the answers ordered by key."""
+        for row in self._rows("answers", "ORDER BY key"):
+            if row[-1] == checksum_of(row[:-1]):
+                yield _stored(row)
 
     def get(self, key: str) -> Answer | None:
         """Return the answer with this key, or None."""
-        digest = bytes.fromhex(key)
-        if place := self._new.get(digest):
-            return _stored(read_place(place)).answer
-        if (row := self._old.get(digest)) is not None:
-            return _stored(self._row(row)).answer
-        return None
+        if key not in self:
+            return None
+        if (recent := self._recent.get(key)) is not None:
+            return recent
+        return next(_stored(row).answer for row in self._rows("answers", "WHERE key = ?", key))
 
-    def add(self, answers: list[StoredAnswer]) -> None:
-        """Keep answers; when it returns, they are on the disk. A key already there is left as it is."""
-        fresh = {answer.key: answer for answer in answers if answer.key not in self}
-        places = self._writer.append([_row_of(answer) for answer in fresh.values()]) if fresh else []
-        for key, place in zip(fresh, places, strict=True):
-            self._new[bytes.fromhex(key)] = place
+    def add(self, answers: Iterable[StoredAnswer]) -> None:
+        """Keep answers that cost nothing here. A key already there is left as it is."""
+        with self._writing():
+            self._insert(answers)
 
-    def forget(self, keys: set[str]) -> int:
-        """Remove answers, so that they are asked again; return how many there were."""
-        found = sum(key in self for key in keys)
-        if found:
-            self._rewrite(without=keys)
-        return found
+    def write(self, group: Sequence[Reservation | Ending], budget: Budget) -> list[int | None]:
+        """Write attempts that begin and that end in one transaction; when it returns, they are on the disk.
 
-    def compact(self) -> None:
-        """Move the shards' answers into the parquet file. A crash loses none and doubles none."""
-        if self._new or self._no_answers or any(self._shards.glob("*")):
-            self._rewrite(without=set())
+        Returns for each reservation the attempt's id, or None if its bound would pass the budget.
+        """
+        given: dict[int, int | None] = {}
+        with self._writing():
+            for place, one in enumerate(group):  # ends first: they make room
+                if isinstance(one, Ending):
+                    self._end(one.attempt, one.actual)
+                    given[place] = None
+            self._insert(one.answer for one in group if isinstance(one, Ending) and one.answer is not None)
+            for place, one in enumerate(group):
+                if isinstance(one, Reservation):
+                    given[place] = self._reserve(one, None, budget)
+        return [given[place] for place in range(len(group))]
 
-    def close(self) -> None:
-        """Close the files."""
-        self._writer.close()
-        self._close_parquet()
+    def plan_batch(self, tag: str, planned_at: float, questions: Sequence[Reservation], budget: Budget) -> int:
+        """Write down a batch before it is submitted; return how many of its first questions the budget has room for."""
+        with self._writing():
+            taken = 0
+            while taken < len(questions) and self._reserve(questions[taken], tag, budget) is not None:
+                taken += 1
+            if taken:
+                self._put("batches", (tag, None, planned_at, "open"))
+        return taken
 
-    def __iter__(self) -> Iterator[StoredAnswer]:
-        if self._file:
-            rows = (
-                row for batch in self._file.iter_batches(ROWS_IN_GROUP, use_threads=False) for row in batch.to_pylist()
-            )
-            for number, row in enumerate(rows):
-                if number not in self._no_answers:
-                    yield _stored(row)
-        for place in self._new.values():
-            yield _stored(read_place(place))
+    def submitted(self, tag: str, batch_id: str) -> None:
+        """Write down a batch's id."""
+        with self._writing():
+            (planned_at,) = self._connection.execute("SELECT planned_at FROM batches WHERE tag = ?", (tag,)).fetchone()
+            self._put("batches", (tag, batch_id, planned_at, "open"))
 
-    def damaged_lines(self) -> int:
-        """Return how many lines of the shards are torn or damaged: answers that never counted as received."""
-        return count_damaged(self._shards)
+    def close_batch(
+        self, tag: str, answers: Sequence[StoredAnswer] = (), prices: Mapping[str, Amount] | None = None
+    ) -> None:
+        """Keep what a batch came to: its answers, and the price of each question that has a believable one.
 
-    def _load(self) -> None:
-        # The shards first: what a compaction moves meanwhile is then in the table, or its shard is missed when it is
-        # read. The other way round it would be in neither.
-        for place, value in read_shards(self._shards):
-            if not _is_no_answer(value):
-                self._new.setdefault(bytes.fromhex(value["key"]), place)
-        if self._parquet.exists():
-            try:
-                self._file = pq.ParquetFile(self._parquet, pre_buffer=False)
-                table = self._file.read(columns=["key", "finish_reason"], use_threads=False)
-                keys, reasons = table.column("key"), table.column("finish_reason")
-            except (pa.ArrowInvalid, OSError, KeyError) as error:
-                raise DataError(
-                    f"{self._parquet}: not a readable table of answers ({error}); put back a copy, or remove "
-                    "it to ask for its answers again"
-                ) from error
-            for row, (key, reason) in enumerate(zip(keys, reasons, strict=True)):
-                if reason.as_py() == "refused" and _is_no_answer(self._row(row)):
-                    self._no_answers.add(row)
-                else:
-                    self._old[bytes.fromhex(key.as_py())] = row
-            for digest in self._old.keys() & self._new.keys():
-                del self._new[digest]
+        `prices` of None frees all its questions: the provider never had the batch. A question that is not among the
+        prices keeps its bound.
+        """
+        with self._writing():
+            batch_id, planned_at = self._connection.execute(
+                "SELECT batch_id, planned_at FROM batches WHERE tag = ?", (tag,)
+            ).fetchone()
+            for attempt, key in self._connection.execute(
+                "SELECT id, key FROM attempts WHERE batch = ?", (tag,)
+            ).fetchall():
+                self._end(attempt, NOTHING if prices is None else prices.get(key))
+            self._insert(answers)
+            self._put("batches", (tag, batch_id, planned_at, "closed"))
 
-    def _row(self, row: int) -> dict[str, Any]:
-        group, index = divmod(row, ROWS_IN_GROUP)
-        if group not in self._groups:
-            assert self._file is not None
-            self._groups[group] = self._file.read_row_group(group, use_threads=False).to_pylist()
-            if len(self._groups) > _GROUPS_KEPT:
-                self._groups.popitem(last=False)
-        self._groups.move_to_end(group)
-        return self._groups[group][index]
+    def open_batches(self) -> list[OpenBatch]:
+        """Return the batches that are not yet closed, the oldest first."""
+        found = []
+        for tag, batch_id, planned_at, _, _ in list(self._rows("batches", "WHERE state = 'open'")):
+            rows = self._rows("attempts", "WHERE batch = ?", tag)
+            bounds = {row[1]: Amount(row[3], row[4]) for row in rows if row[-1] == checksum_of(row[:-1])}
+            found.append(OpenBatch(tag, bounds, planned_at, batch_id))
+        return sorted(found, key=lambda batch: (batch.planned_at, batch.tag))
 
-    def _rewrite(self, without: set[str]) -> None:
-        self._writer.close()
-        spent = sorted(self._shards.glob("*"))
+    def forget(self, keys: Iterable[str]) -> int:
+        """Remove answers, damaged ones too, so that they are asked again; return how many there were."""
+        damaged = [row[0] for row in self._rows("answers") if row[-1] != checksum_of(row[:-1])]
+        wanted = {key for key in keys if key in self}
+        with self._writing():
+            for key in [*wanted, *damaged]:
+                self._connection.execute("DELETE FROM answers WHERE key IS ?", (key,))
+                self._recent.pop(key, None)
+            self._known -= {_digest(key) for key in wanted}
+            self._totals.answers = len(self._known)
+        return len(wanted) + len(damaged)
+
+    def committed(self) -> Amount:
+        """Return all that is paid or may have to be paid."""
+        return Amount(self._totals.usd, self._totals.tokens, self._totals.requests)
+
+    def spending(self) -> Spending:
+        """Return what was paid and what may have been, as the rows say now."""
+        with self._lock, told(self.path):
+            self._sum_up()
+        return self._spending
+
+    def export(self) -> None:
+        """Write `answers.parquet`, ordered by key."""
+        columns = [field.name for field in _EXPORTED]
         with (
-            atomic_path(self._parquet) as temporary,
-            pq.ParquetWriter(temporary, ANSWERS, compression="zstd") as out,
+            atomic_path(self.folder / TABLE) as temporary,
+            pq.ParquetWriter(temporary, _EXPORTED, compression="zstd") as out,
         ):
             rows: list[dict[str, Any]] = []
-            for stored in self:
-                if stored.key in without:
-                    continue
-                rows.append(_row_of(stored))
-                if len(rows) == ROWS_IN_GROUP:  # whole groups, so that a row's group follows from its number
-                    out.write_table(pa.Table.from_pylist(rows, schema=ANSWERS), row_group_size=ROWS_IN_GROUP)
+            for row in self._rows("answers", "ORDER BY key"):
+                if row[-1] == checksum_of(row[:-1]):
+                    rows.append(dict(zip(columns, row, strict=False)))
+                if len(rows) == _ROWS_IN_GROUP:
+                    out.write_table(pa.Table.from_pylist(rows, schema=_EXPORTED))
                     rows = []
             if rows:
-                out.write_table(pa.Table.from_pylist(rows, schema=ANSWERS), row_group_size=ROWS_IN_GROUP)
-        sync_folder(self.folder)
-        for path in spent:
-            path.unlink()
-        self._close_parquet()
-        self._new, self._old, self._no_answers = {}, {}, set()
-        self._load()
+                out.write_table(pa.Table.from_pylist(rows, schema=_EXPORTED))
 
-    def _close_parquet(self) -> None:
-        self._groups.clear()
-        if self._file:
-            self._file.close()
-            self._file = None
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            self._connection.close()
 
+    # --- within a transaction ---
 
-def store_folder(store: Path | str, provider: str, model: str) -> Path:
-    """Return the folder of one model of one provider; different models never share one."""
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-.")[-60:] or "model"
-    if readable != model:
-        readable += f"-{sha256_of_json(model)[:8]}"
-    return Path(store) / f"{provider}--{readable}"
-
-
-def read_unlocked(folder: Path, read: Callable[[AnswerStore], Result]) -> Result:
-    """Read a store without holding it; where its owner compacts it meanwhile, read it again."""
-    for _ in range(_READINGS):
-        with contextlib.suppress(FileNotFoundError):
-            store = AnswerStore(folder)
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold one transaction; on any error nothing of it is kept, in memory neither."""
+        with self._lock, told(self.path):
+            before, known = _Totals(**_fields(self._totals)), []
+            self._fresh: list[tuple[str, Answer]] = []
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                return read(store)
-            finally:
-                store.close()
-    raise GmnerError(f"{folder}: the store is being compacted again and again; wait until its run has ended")
+                yield
+                known = [key for key, _ in self._fresh]
+                self._put("totals", (0, *_fields(self._totals).values()))
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._totals = before
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._known.update(map(_digest, known))
+            for key, answer in self._fresh:
+                self._recent[key] = answer
+            while len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+
+    def _put(self, table: str, values: tuple[Any, ...]) -> int:
+        places = ", ".join("?" * (len(values) + 1))
+        row = (*values, checksum_of(values))
+        cursor = self._connection.execute(
+            f"INSERT OR REPLACE INTO {table} ({_COLUMNS[table]}, checksum) VALUES ({places})",
+            row,
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _insert(self, answers: Iterable[StoredAnswer]) -> None:
+        fresh = {stored.key: stored for stored in reversed(list(answers)) if stored.key not in self}
+        for stored in fresh.values():
+            row = _row_of(stored)
+            self._put("answers", row)
+            self._fresh.append((stored.key, _stored((*row, "")).answer))
+        self._totals.answers = len(self._known) + len(self._fresh)
+
+    def _reserve(self, question: Reservation, batch: str | None, budget: Budget) -> int | None:
+        bound, totals = question.bound, self._totals
+        if (
+            (budget.usd is not None and totals.usd + (bound.usd or 0.0) > budget.usd)
+            or (budget.tokens is not None and totals.tokens + bound.tokens > budget.tokens)
+            or (budget.requests is not None and totals.requests + bound.requests > budget.requests)
+        ):
+            return None
+        attempt = self._next_attempt
+        self._put("attempts", (attempt, question.key, batch, bound.usd, bound.tokens, None, None, "sent"))
+        self._next_attempt += 1
+        totals.attempts += 1
+        totals.add(bound)
+        return attempt
+
+    def _end(self, attempt: int, actual: Amount | None) -> None:
+        rows = list(self._rows("attempts", "WHERE id = ?", attempt))
+        if not rows or rows[0][-1] != checksum_of(rows[0][:-1]):
+            return  # damaged, and told so: its bound stays in the totals
+        _, key, batch, bound_usd, bound_tokens, _, _, _, _ = rows[0]
+        values: tuple[Any, ...]
+        if actual is None:
+            values = (attempt, key, batch, bound_usd, bound_tokens, None, None, "unknown")
+        else:
+            fate: Fate = "paid" if actual.requests else "free"
+            values = (attempt, key, batch, bound_usd, bound_tokens, actual.usd, actual.tokens, fate)
+            self._totals.add(Amount(bound_usd, bound_tokens), -1)
+            self._totals.add(actual)
+        self._put("attempts", values)
+
+    # --- reading and checking ---
+
+    def _rows(self, table: str, rest: str = "", *values: Any) -> Iterator[tuple[Any, ...]]:
+        with self._lock, told(self.path):
+            cursor = self._connection.execute(
+                f"SELECT {_COLUMNS[table]}, checksum FROM {table} {rest}",
+                values,
+            )
+        while True:
+            with self._lock, told(self.path):
+                rows = cursor.fetchmany(_ROWS_IN_GROUP)
+            if not rows:
+                return
+            yield from rows
+
+    def _check(self) -> _Totals:
+        """Read every row once: learn the keys, name what is damaged, and return what is spent."""
+        (self._next_attempt,) = self._connection.execute("SELECT coalesce(max(id), 0) + 1 FROM attempts").fetchone()
+        for row in self._rows("answers"):
+            if row[-1] == checksum_of(row[:-1]):
+                self._known.add(_digest(row[0]))
+            else:
+                self.damage.append(f"answer {str(row[0])[:16]}… of sample '{row[1]}' is damaged; it counts as missing")
+        damaged_answers = len(self.damage)
+        for row in self._rows("batches"):
+            if row[-1] != checksum_of(row[:-1]):
+                self.damage.append(f"batch {row[0]} is damaged; compare it with the provider's list of batches")
+        found = self._sum_up()
+        rows = list(self._rows("totals"))
+        kept = [row for row in rows if row[-1] == checksum_of(row[:-1])]
+        if not kept:
+            if rows or found.attempts or found.answers:
+                self.damage.append("the row of totals is damaged; what was spent is summed up from the attempts")
+            return found
+        totals = _Totals(*kept[0][1:-1])
+        if totals.answers > found.answers + damaged_answers:
+            self.damage.append(f"{totals.answers - found.answers - damaged_answers} answers are missing")
+        if totals.attempts > found.attempts:
+            self.damage.append(
+                f"{totals.attempts - found.attempts} of {totals.attempts} attempts cannot be read; what they cost or "
+                "may have cost stays counted"
+            )
+        if totals.attempts > found.attempts or totals.tokens > found.tokens:
+            lost = Amount(max(0.0, totals.usd - found.usd), totals.tokens - found.tokens, 0)
+            self._spending = Spending(
+                self._spending.paid,
+                self._spending.unknown,
+                Amount(lost.usd, max(0, lost.tokens), max(0, totals.requests - found.requests)),
+            )
+        totals.usd = max(totals.usd, found.usd)
+        totals.answers = len(self._known)
+        return totals
+
+    def _sum_up(self) -> _Totals:
+        """Return the totals by the attempts that can be read, and keep what they say as the spending."""
+        found, paid, unknown = _Totals(answers=len(self._known)), NOTHING, NOTHING
+        first = not hasattr(self, "_totals")
+        for row in self._rows("attempts"):
+            attempt, key, _, bound_usd, bound_tokens, usd, tokens, fate, checksum = row
+            if checksum != checksum_of(row[:-1]):
+                if first:
+                    self.damage.append(
+                        f"attempt {attempt} (question {str(key)[:16]}…) is damaged; what it cost stays counted"
+                    )
+                continue
+            found.attempts += 1
+            if fate == "paid":
+                paid += Amount(usd, tokens)
+            elif fate != "free":
+                unknown += Amount(bound_usd, bound_tokens)
+        for amount in (paid, unknown):
+            found.add(amount)
+        self._spending = Spending(paid, unknown, self._spending.damaged)
+        return found
 
 
-@contextlib.contextmanager
-def lock_of(folder: Path) -> Iterator[None]:
-    """Hold a store's folder alone; what a killed owner left half-written in it is removed."""
-    with locked(folder / LOCK):
-        remove_half_written(folder, without=("parts", PLACE))  # these have locks of their own
-        yield
+def read_store(folder: Path) -> AnswerStore:
+    """Open a store to look into it. One that is not there is empty, and none is made."""
+    return AnswerStore(folder, in_memory=not (folder / FILE).exists() and not (folder / TABLE).exists())
 
 
-def _is_no_answer(row: Mapping[str, Any]) -> bool:
-    """Say whether a row is an error that an earlier version took for a refusal: a wrong setting, and no policy."""
-    if row["finish_reason"] != "refused":
-        return False
-    raw = json.loads(row["raw"])
-    return "error" in raw and raw.keys() <= {"status", "error"} and not is_refusal(str(raw["error"]))
+def _fields(totals: _Totals) -> dict[str, Any]:
+    return {name: getattr(totals, name) for name in ("answers", "attempts", "usd", "tokens", "requests")}
 
 
-def _row_of(stored: StoredAnswer) -> dict[str, Any]:
+def _digest(key: str) -> bytes:
+    try:
+        return bytes.fromhex(key)
+    except ValueError:
+        return key.encode()
+
+
+def _row_of(stored: StoredAnswer) -> tuple[Any, ...]:
     answer = stored.answer
-    return {
-        "key": stored.key,
-        "sample_id": stored.sample_id,
-        "text": _well_formed(answer.text),
-        "finish_reason": answer.finish_reason,
-        "tokens_in": answer.usage.tokens_in,
-        "tokens_out": answer.usage.tokens_out,
-        "tokens_cached": answer.usage.tokens_cached,
-        "tokens_cache_written": answer.usage.tokens_cache_written,
-        "cost_usd": answer.cost_usd,
-        "raw": _well_formed(json.dumps(answer.raw, sort_keys=True, ensure_ascii=False)),
-    }
+    return (
+        stored.key,
+        stored.sample_id,
+        _well_formed(answer.text),
+        answer.finish_reason,
+        answer.usage.tokens_in,
+        answer.usage.tokens_out,
+        answer.usage.tokens_cached,
+        answer.usage.tokens_cache_written,
+        answer.cost_usd,
+        _well_formed(json.dumps(answer.raw, sort_keys=True, ensure_ascii=False)),
+    )
 
 
 def _well_formed(text: str) -> str:
-    """Replace lone surrogates, which JSON can carry and parquet cannot."""
+    """Replace lone surrogates, which JSON can carry and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _stored(row: Mapping[str, Any]) -> StoredAnswer:
-    return StoredAnswer(
-        row["key"],
-        row["sample_id"],
-        Answer(
-            text=row["text"],
-            finish_reason=row["finish_reason"],
-            usage=Usage(row["tokens_in"], row["tokens_out"], row["tokens_cached"], row["tokens_cache_written"]),
-            cost_usd=row["cost_usd"],
-            raw=json.loads(row["raw"]),
-        ),
-    )
+def _stored(row: Sequence[Any]) -> StoredAnswer:
+    key, sample_id, text, finish, tokens_in, tokens_out, cached, written, cost_usd, raw, _ = row
+    usage = Usage(tokens_in, tokens_out, cached, written)
+    return StoredAnswer(key, sample_id, Answer(text, finish, usage, cost_usd, json.loads(raw)))

@@ -6,23 +6,28 @@ import logging
 import random
 import signal
 import time
-import uuid
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from gmner.config.teachers import Limits, Price
+from gmner.config.teachers import Budget, Limits, Price
 from gmner.core.records import Sample
 from gmner.errors import GmnerError
-from gmner.llm_client.answer_store import AnswerStore, StoredAnswer
+from gmner.llm_client.answer_store import AnswerStore, Ending, Reservation, StoredAnswer
 from gmner.llm_client.chain import Outcome, Teaching, resolve
 from gmner.llm_client.concurrency import Gate
-from gmner.llm_client.ledger import BudgetSpentError, Ledger, ended_record, sent_record
-from gmner.llm_client.pricing import NOTHING, Amount, cost_of, most_of
-from gmner.llm_client.types import Answer, PassingError, Provider, RejectedError, Request
+from gmner.llm_client.pricing import NOTHING, Amount, cost_of, doubt_of, most_of
+from gmner.llm_client.types import Answer, PassingError, Provider, RejectedError, Request, Usage
 
 LOGGER = logging.getLogger(__name__)
 _FAILURES_IN_A_ROW = 100
 FIRST_REJECTED = 5  # so many questions rejected and none answered: it is a setting, not the questions
+_SECONDS_BETWEEN_WARNINGS = 5.0
+_SMOOTHING = 0.1  # of the measured times
+
+
+class BudgetSpentError(GmnerError):
+    """Nothing may be sent any more."""
 
 
 class GaveUpError(Exception):
@@ -34,70 +39,98 @@ class StoppedError(Exception):
 
 
 class Committer:
-    """Writes answers and ledger records in groups: one flush to the disk serves all that wait for it."""
+    """Writes beginnings and ends of attempts in groups: one transaction serves all that wait for it."""
 
-    def __init__(self, store: AnswerStore, ledger: Ledger) -> None:
-        self._store, self._ledger = store, ledger
-        self._waiting: list[tuple[StoredAnswer | None, dict[str, Any], asyncio.Future[None]]] = []
+    def __init__(self, store: AnswerStore, budget: Budget) -> None:
+        self._store, self._budget = store, budget
+        self._waiting: list[tuple[Reservation | Ending, asyncio.Future[int | None]]] = []
         self._task: asyncio.Task[None] | None = None
+        self.seconds = 0.0  # of one transaction, smoothed
 
-    async def write(self, record: dict[str, Any], answer: StoredAnswer | None = None) -> None:
-        """Return once the record, and the answer, are on the disk; the answer gets there first."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((answer, record, future))
+    async def write(self, one: Reservation | Ending) -> int | None:
+        """Return once it is on the disk: an attempt's id, or None if the budget has no room for it."""
+        future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((one, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        await asyncio.shield(future)
+        return await asyncio.shield(future)
 
     async def _run(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []
+            started = time.monotonic()
             try:
-                await asyncio.to_thread(self._commit, group)
-            except Exception as problem:  # every one that waits must hear of it
-                error = problem
-                if isinstance(problem, OSError):
-                    error = GmnerError(
-                        f"{self._store.folder}: cannot be written ({problem}); make room, then run again"
-                    )
-                for _, _, future in group:
+                given = await asyncio.to_thread(self._store.write, [one for one, _ in group], self._budget)
+            except Exception as error:  # every one that waits must hear of it
+                for _, future in group:
                     if not future.done():
                         future.set_exception(error)
-            else:
-                for _, _, future in group:
-                    if not future.done():
-                        future.set_result(None)
+                continue
+            self.seconds = smoothed(self.seconds, time.monotonic() - started)
+            for (_, future), result in zip(group, given, strict=True):
+                if not future.done():
+                    future.set_result(result)
 
-    def _commit(self, group: list[tuple[StoredAnswer | None, dict[str, Any], asyncio.Future[None]]]) -> None:
-        self._store.add([answer for answer, _, _ in group if answer is not None])
-        self._ledger.write([record for _, record, _ in group])
+
+class Failures:
+    """Counts failures since the last answer, and says so: the first at once, then every few seconds."""
+
+    def __init__(self) -> None:
+        self._kinds: Counter[str] = Counter()
+        self._answered_at: float | None = None
+        self._said_at = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many in a row."""
+        return self._kinds.total()
+
+    def answered(self) -> None:
+        """Begin to count anew."""
+        self._kinds.clear()
+        self._answered_at = time.monotonic()
+
+    def add(self, kind: str, next_try_s: float) -> None:
+        """Count one, and say how many there are and when the next question goes out."""
+        self._kinds[kind] += 1
+        now = time.monotonic()
+        silent_s = 0.0 if self._answered_at is None else now - self._answered_at
+        if now - self._said_at < _SECONDS_BETWEEN_WARNINGS or (self._answered_at is not None and silent_s < 2.0):
+            return
+        self._said_at = now
+        since = "no answer yet" if self._answered_at is None else f"no answer for {silent_s:.0f} s"
+        kinds = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in self._kinds.most_common())
+        LOGGER.warning("%s; %s; next try in %s", since, kinds, _seconds(next_try_s))
 
 
 class Asker:
-    """Asks a provider and keeps its answers."""
+    """Asks a provider and keeps its answers. `max_tokens` bounds all that the model writes, its thinking included."""
 
     def __init__(
         self,
         provider: Provider,
         store: AnswerStore,
-        ledger: Ledger,
+        budget: Budget,
         limits: Limits,
         price: Price | None,
         max_tokens: int,
     ) -> None:
-        self.store, self.ledger, self.limits = store, ledger, limits
-        self._provider, self._price, self._max_tokens = provider, price, max_tokens
-        self._committer = Committer(store, ledger)
+        self.store, self.limits = store, limits
+        self._provider, self._budget, self._price, self._max_tokens = provider, budget, price, max_tokens
+        self._committer = Committer(store, budget)
         self._gate = Gate(limits.start_in_flight, limits.max_in_flight)
         self._asking: dict[str, asyncio.Future[None]] = {}
         self._room = asyncio.Event()
+        self._reserved = 0
         self._jitter = random.SystemRandom()
-        self._failures_in_a_row = 0
+        self._failures = Failures()
         self._answered = False
+        self._answer_s = 0.0  # from sending to the answer, smoothed
         self._rejected: set[str] = set()
         self._halt = asyncio.Event()
         self.stopped: BaseException | None = None
         self.last_failure = ""
+        self.doubts: Counter[str] = Counter()
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; what is in flight may still arrive."""
@@ -109,7 +142,7 @@ class Asker:
     async def ask(self, request: Request) -> None:
         """Return once the store has an answer. The same question asked twice at once is sent once.
 
-        Raises GaveUpError where all attempts failed and StoppedError where asking has stopped.
+        Raises GaveUpError if all attempts failed and StoppedError if asking has stopped.
         """
         while other := self._asking.get(request.key):
             await asyncio.shield(other)
@@ -136,48 +169,56 @@ class Asker:
                 self._reject(request, error)
                 raise GaveUpError(str(error)) from None
             except PassingError as error:
-                self._failed(error)
-                if number + 1 < self.limits.attempts:
-                    await self._back_off(number, error.wait_s)
+                await self._failed(error, number)
             else:
-                self._failures_in_a_row = 0
+                self._failures.answered()
                 self._answered = True
                 self._gate.went_well()
                 return
         raise GaveUpError(f"no answer after {self.limits.attempts} attempts")
 
     async def _attempt(self, request: Request) -> None:
-        attempt, bound = uuid.uuid4().hex, most_of(request.messages, self._max_tokens, self._price, batch=False)
-        await self._reserve(attempt, bound)
-        fate: Amount | None = NOTHING
+        bound = most_of(request.messages, self._max_tokens, self._price, batch=False)
+        attempt: int | None = None
+        actual: Amount | None = NOTHING
         stored: StoredAnswer | None = None
         try:
-            # Written down before it waits for its turn: the disk then never keeps a place in flight empty.
-            await self._committer.write(sent_record(attempt, request.key, bound))
-            async with self._gate.passing():
-                if self.stopped:
-                    raise StoppedError
-                fate = None
-                answer = await self._answer(request)
-            stored, fate = self._priced(request, answer, bound)
+            async with self._gate.admitting():  # only now: what is written down as sent is really about to be sent
+                attempt = await self._reserve(request.key, bound)
+                async with self._gate.passing():
+                    if self.stopped:
+                        raise StoppedError
+                    actual = None
+                    answer = await self._answer(request)
+            stored, actual = self._priced(request, answer, bound)
         except PassingError as error:
-            fate = None if error.maybe_paid else NOTHING
+            actual = None if error.maybe_paid else NOTHING
             raise
         except (GmnerError, RejectedError):
-            fate = NOTHING
+            actual = NOTHING
             raise
         finally:
-            await asyncio.shield(self._committer.write(ended_record(attempt, fate), stored))
-            self.ledger.release(attempt, fate)
+            if attempt is not None:
+                await asyncio.shield(self._end(Ending(attempt, actual, stored)))
+
+    async def _end(self, ending: Ending) -> None:
+        try:
+            await self._committer.write(ending)
+        finally:
+            self._reserved -= 1
             self._room.set()
 
     async def _answer(self, request: Request) -> Answer:
         sent_at = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.timeout_s):
-                return await self._provider.answer(request)
+                answer = await self._provider.answer(request)
+            self._answer_s = smoothed(self._answer_s, time.monotonic() - sent_at)
+            # As many as arrive while one group is written may be written ahead; with slow answers that is none.
+            self._gate.ahead = int(1.5 * self._gate.limit * self._committer.seconds / self._answer_s)
+            return answer
         except TimeoutError:
-            raise PassingError(f"no answer in {self.limits.timeout_s:g} s", maybe_paid=True) from None
+            raise PassingError(f"no answer in {self.limits.timeout_s:g} s", maybe_paid=True, kind="timeout") from None
         except PassingError as error:
             if error.slow_down:
                 self._gate.slow_down(sent_at, min(error.wait_s or 0.0, self.limits.longest_asked_wait_s))
@@ -186,25 +227,32 @@ class Asker:
             self.stop(error)  # while this place is still held, so that nobody takes it
             raise
 
-    async def _reserve(self, attempt: str, bound: Amount) -> None:
+    async def _reserve(self, key: str, bound: Amount) -> int:
         while True:
             if self.stopped:
                 raise StoppedError
             self._room.clear()
-            if self.ledger.reserve(attempt, bound):
-                return
-            if not self.ledger.waits:
-                raise BudgetSpentError(self.ledger.spent_text())
-            await self._room.wait()
+            self._reserved += 1
+            try:
+                attempt = await self._committer.write(Reservation(key, bound))
+            except BaseException:
+                self._reserved -= 1
+                raise
+            if attempt is not None:
+                return attempt
+            self._reserved -= 1
+            if not self._reserved:
+                self._room.set()  # others that wait must hear of it too
+                raise BudgetSpentError(spent_text(self.store.committed(), self._budget))
+            await self._room.wait()  # what is in flight may cost less than its bound
 
-    def _priced(self, request: Request, answer: Answer, bound: Amount) -> tuple[StoredAnswer, Amount]:
-        """Return an answer with its cost; one without usage fields is taken to cost what it may at most."""
-        cost = cost_of(answer.usage, self._price, batch=False)
-        fate = Amount(cost, answer.usage.tokens)
-        if not answer.usage.tokens:
-            fate = NOTHING if answer.finish_reason == "refused" else bound
-            cost = fate.usd if self._price else None
-        return StoredAnswer(request.key, request.sample.sample_id, with_cost(answer, cost)), fate
+    def _priced(self, request: Request, answer: Answer, bound: Amount) -> tuple[StoredAnswer, Amount | None]:
+        """Return an answer with its cost; without a believable usage its bound stays, and stands for the cost."""
+        stored, actual, doubt = priced(
+            request.key, request.sample.sample_id, answer, self._price, bound, self._max_tokens, batch=False
+        )
+        note_doubt(self.doubts, doubt)
+        return stored, actual
 
     def _reject(self, request: Request, error: RejectedError) -> None:
         self._rejected.add(request.key)
@@ -212,19 +260,20 @@ class Asker:
         if not self._answered and len(self._rejected) >= FIRST_REJECTED:
             raise GmnerError(all_rejected_text(len(self._rejected), str(error)))
 
-    def _failed(self, error: PassingError) -> None:
+    async def _failed(self, error: PassingError, number: int) -> None:
+        """Wait before the next attempt; stop everything after very many failures in a row."""
         self.last_failure = str(error)
-        self._failures_in_a_row += 1
         LOGGER.debug("attempt failed: %s", error)
-        if self._failures_in_a_row >= max(_FAILURES_IN_A_ROW, 3 * self.limits.max_in_flight):
-            raise GmnerError(
-                f"{self._failures_in_a_row} requests in a row failed, the last one with: {error}; look at the "
-                "endpoint, then run again: nothing that was answered is lost"
-            )
-
-    async def _back_off(self, number: int, wait_s: float | None) -> None:
         most = min(self.limits.longest_wait_s, self.limits.first_wait_s * 2**number)
-        await pause(max(checked_wait(wait_s, self.limits), self._jitter.uniform(0.5, 1.0) * most), self._halt)
+        wait_s = max(checked_wait(error.wait_s, self.limits), self._jitter.uniform(0.5, 1.0) * most)
+        self._failures.add(error.kind, max(wait_s, self._gate.held_back_s))
+        if self._failures.count >= max(_FAILURES_IN_A_ROW, 3 * self.limits.max_in_flight):
+            raise GmnerError(
+                f"{self._failures.count} requests in a row failed, the last one with: {error}; look at the "
+                "endpoint, then rerun: nothing that was answered is lost"
+            )
+        if number + 1 < self.limits.attempts:
+            await pause(wait_s, self._halt)
 
 
 async def pause(seconds: float, halt: asyncio.Event) -> None:
@@ -234,11 +283,11 @@ async def pause(seconds: float, halt: asyncio.Event) -> None:
 
 
 def checked_wait(wait_s: float | None, limits: Limits) -> float:
-    """Return the seconds that a server asks to wait. Raises GmnerError where they are more than the limit."""
+    """Return the seconds that a server asks to wait. Raises GmnerError if they are more than the limit."""
     if wait_s is not None and wait_s > limits.longest_asked_wait_s:
         raise GmnerError(
             f"the provider asks to wait {wait_s:g} s, longer than limits.longest_asked_wait_s "
-            f"({limits.longest_asked_wait_s:g}); run again by then, or raise that limit; nothing that was answered is "
+            f"({limits.longest_asked_wait_s:g}); rerun by then, or raise that limit; nothing that was answered is "
             "lost"
         )
     return wait_s or 0.0
@@ -247,7 +296,7 @@ def checked_wait(wait_s: float | None, limits: Limits) -> float:
 def rejected_text(error: object, sample_id: str) -> str:
     """Say that one question is rejected, and what to do about its sample."""
     return (
-        f"the provider rejects the question about sample '{sample_id}' ({error}); mend or leave out the sample, or "
+        f"the provider rejects the question about sample '{sample_id}' ({error}); fix or leave out the sample, or "
         "give it a rationale by `gmner teacher import`"
     )
 
@@ -260,9 +309,63 @@ def all_rejected_text(count: int, text: str) -> str:
     )
 
 
-def with_cost(answer: Answer, cost: float | None) -> Answer:
-    """Return the answer with its cost."""
-    return Answer(answer.text, answer.finish_reason, answer.usage, cost, answer.raw)
+def priced(
+    key: str, sample_id: str, answer: Answer, price: Price | None, bound: Amount, max_tokens: int, *, batch: bool
+) -> tuple[StoredAnswer, Amount | None, str | None]:
+    """Return an answer to keep, its believable price (None: its bound stays), and why it is not believable.
+
+    A refusal that came as an error, without any usage, was no work for the provider and costs nothing outside of a
+    batch.
+    """
+    cost = cost_of(answer.usage, price, batch=batch)
+    doubt = doubt_of(answer.usage, cost, bound, max_tokens)
+    if doubt is None:
+        stored = Answer(answer.text, answer.finish_reason, answer.usage, cost, answer.raw)
+        return StoredAnswer(key, sample_id, stored), Amount(cost, answer.usage.tokens), None
+    free = not batch and answer.finish_reason == "refused" and "error" in answer.raw and "choices" not in answer.raw
+    stored = Answer(answer.text, answer.finish_reason, Usage(), 0.0 if free and price else bound.usd, answer.raw)
+    return StoredAnswer(key, sample_id, stored), NOTHING if free else None, None if free else doubt
+
+
+def note_doubt(doubts: "Counter[str]", doubt: str | None) -> None:
+    """Count a usage that is not believed; the first one is told."""
+    if doubt is None:
+        return
+    if not doubts:
+        LOGGER.warning(
+            "the usage that came with an answer is not believable (%s); the answer is kept, and the most that it may "
+            "cost stays counted",
+            doubt,
+        )
+    doubts[doubt] += 1
+
+
+def smoothed(before: float, seconds: float) -> float:
+    """Return a running mean of times."""
+    return before + _SMOOTHING * (seconds - before) if before else seconds
+
+
+def spent_text(committed: Amount, budget: Budget) -> str:
+    """Say how much of the budget is gone and what to do."""
+    dollars = f"${committed.usd:.4f}, " if committed.usd else ""
+    limits = ", ".join(
+        text
+        for text, limit in (
+            (f"${budget.usd:.4f}" if budget.usd is not None else "", budget.usd),
+            (f"{budget.tokens} tokens", budget.tokens),
+            (f"{budget.requests} requests", budget.requests),
+        )
+        if limit is not None
+    )
+    return (
+        f"the budget is spent: {dollars}{committed.tokens} tokens, {committed.requests} requests of {limits} are paid "
+        "or may have to be paid, and another request may cost more than the rest; raise the teacher's budget and "
+        "rerun: nothing that was answered is lost"
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 2 else f"{seconds:.0f} s"
 
 
 async def ask_all(
@@ -293,11 +396,12 @@ async def ask_all(
             except GmnerError as error:  # of this sample: its image is missing, for instance
                 asker.stop(error)
                 return
-            on_done(sample)
+            else:
+                on_done(sample)
             await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(asker.limits.max_in_flight + max(8, asker.limits.max_in_flight // 2)):
+        for _ in range(2 * asker.limits.max_in_flight):  # those that wait to try again keep no place empty
             group.create_task(worker())
     if asker.stopped:
         raise asker.stopped

@@ -67,7 +67,7 @@ def read_secret(variable: str, *, needed: bool) -> Secret:
     """Read a key from the environment. Raises ConfigError where it is needed and not there."""
     value = os.environ.get(variable, "").strip()
     if not value and needed:
-        raise ConfigError(f"the environment has no {variable}; set it to the provider's key and run again")
+        raise ConfigError(f"the environment has no {variable}; set it to the provider's key, then rerun")
     return Secret(variable, value or "no-key")
 
 
@@ -91,7 +91,7 @@ def failure_of_status(
         return GmnerError(f"the provider does not know the model '{model}' or the address ({status}): {text}")
     if status in _ABOUT_THIS_REQUEST:
         if remedy := _remedy(text, body):
-            return GmnerError(f"the provider refuses the request ({status}): {text}; {remedy}, then run again")
+            return GmnerError(f"the provider refuses the request ({status}): {text}; {remedy}, then rerun")
         return RejectedError(f"{status}: {text}")
     if status in (408, 409, 425, 429) or status >= 500:
         return PassingError(
@@ -99,6 +99,7 @@ def failure_of_status(
             wait_s=wait_of(headers),
             maybe_paid=status not in _NOT_DONE,
             slow_down=status in (429, 503, 529),
+            kind=f"answer with status {status}",
         )
     return GmnerError(f"the provider answers with status {status}, which is not expected: {text}")
 

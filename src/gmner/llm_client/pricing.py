@@ -1,4 +1,4 @@
-"""What a question costs: at most before it is asked, by the usage fields once it is answered."""
+"""What a question costs: at most before it is asked, and by the usage fields once they are found believable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,8 +48,29 @@ def cost_of(usage: Usage, price: Price | None, *, batch: bool) -> float | None:
     return dollars * (price.batch_factor if batch else 1.0)
 
 
+def doubt_of(usage: Usage, cost: float | None, bound: Amount, max_tokens: int) -> str | None:
+    """Return why a provider's usage is not believable for a question with this bound, or None if it is.
+
+    What is not believed never replaces the bound: the budget could be passed by a server that miscounts.
+    """
+    if usage.tokens_in < 1:
+        return "it has no usable count of tokens"
+    if usage.tokens_cached + usage.tokens_cache_written > usage.tokens_in:
+        return "more tokens are said to be cached than were sent"
+    if usage.tokens_out > max_tokens:
+        return f"{usage.tokens_out} tokens were written, at most {max_tokens} were asked for"
+    if usage.tokens > bound.tokens:
+        return f"{usage.tokens} tokens were used, at most {bound.tokens} are possible"
+    if cost is not None and cost > (bound.usd or 0.0) * (1 + 1e-9):
+        return f"it comes to ${cost:.6f}, at most ${bound.usd or 0.0:.6f} is possible"
+    return None
+
+
 def most_of(messages: Sequence[Message], max_tokens: int, price: Price | None, *, batch: bool) -> Amount:
-    """Return what a question costs at most: a token is at least one byte of text, and an answer is bounded."""
+    """Return what a question costs at most: a token is at least one byte of text, and an answer is bounded.
+
+    `max_tokens` bounds all that the model writes: the answer, and what it thinks before.
+    """
     tokens_in = sum(
         len(message.text.encode("utf-8", "replace"))
         + _TOKENS_AROUND_A_MESSAGE
@@ -58,7 +79,7 @@ def most_of(messages: Sequence[Message], max_tokens: int, price: Price | None, *
     )
     if price is None:
         return Amount(None, tokens_in + max_tokens)
-    dearest = max(price.input, price.cache_write or 0.0)
+    dearest = max(price.input, price.cache_write or 0.0, price.cached_input or 0.0)
     usd = (tokens_in * dearest + max_tokens * price.output) / MILLION
     return Amount(usd * (price.batch_factor if batch else 1.0), tokens_in + max_tokens)
 

@@ -1,28 +1,27 @@
 """From a teacher's settings to answers in the store: what will be asked, what it will cost, and the asking."""
 
 import contextlib
-import importlib
+import datetime
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gmner.config.teachers import AnthropicTeacher, Limits, LocalTeacher, OpenAITeacher, PromptedTeacher
+from gmner.config.teachers import Budget, PromptedTeacher
 from gmner.core.records import Sample
-from gmner.errors import GmnerError
-from gmner.generation.shares import Shard
-from gmner.llm_client.answer_store import AnswerStore, lock_of, store_folder
+from gmner.errors import ConfigError, GmnerError
+from gmner.llm_client.answer_store import AnswerStore
 from gmner.llm_client.ask import Asker, ask_all, run_until_done
 from gmner.llm_client.ask_in_batches import BatchAsker
 from gmner.llm_client.chain import Outcome, Teaching, resolve
-from gmner.llm_client.errors import read_secret
-from gmner.llm_client.ledger import Ledger
-from gmner.llm_client.parts import part_folder, take_in_parts, take_known
+from gmner.llm_client.folders import lock_of, store_folder
 from gmner.llm_client.pricing import NOTHING, Amount, expected_of, most_of
+from gmner.llm_client.providers import make_provider
 from gmner.llm_client.types import Provider
 from gmner.runtime.progress import Progress
 
+_WARNED_DAYS = 31  # before a model retires
 LOGGER = logging.getLogger(__name__)
 
 
@@ -53,35 +52,18 @@ class Plan:
         ]
 
 
-def make_provider(teacher: PromptedTeacher) -> Provider:
-    """Return the provider of a teacher; its SDK is imported now and not before."""
-    names = {
-        "openai": ("openai", "OpenAIProvider"),
-        "anthropic": ("anthropic", "AnthropicProvider"),
-        "local": ("local", "LocalProvider"),
-    }
-    for noisy in ("httpx", "httpx2", "openai", "anthropic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    module_name, class_name = names[teacher.provider]
-    provider_class: Any = getattr(importlib.import_module(f"gmner.llm_client.providers.{module_name}"), class_name)
-    if isinstance(teacher, LocalTeacher):
-        return provider_class(teacher)
-    needed = teacher.base_url is None or isinstance(teacher, AnthropicTeacher)
-    return provider_class(teacher, read_secret(teacher.key_variable, needed=needed))
-
-
 def make_plan(teacher: PromptedTeacher, teaching: Teaching, samples: Iterable[Sample], store: AnswerStore) -> Plan:
     """Walk all samples and count what the store does not have."""
     count, unanswered = 0, 0
     expected, most = NOTHING, NOTHING
-    price, batch = _price_of(teacher), _is_batch(teacher)
+    price, batch, most_out = teacher.price_or_none, teacher.in_batches, teacher.written_at_most
     for sample in samples:
         count += 1
         step = resolve(teaching, sample, lambda request: store.get(request.key))
         if not isinstance(step, Outcome):
             unanswered += 1
-            expected += expected_of(step.messages, teacher.max_tokens, price, batch=batch)
-            most += most_of(step.messages, teacher.max_tokens, price, batch=batch)
+            expected += expected_of(step.messages, most_out, price, batch=batch)
+            most += most_of(step.messages, most_out, price, batch=batch)
     return Plan(count, unanswered, expected, most)
 
 
@@ -91,54 +73,45 @@ def asked(
 ) -> Iterator[AnswerStore]:
     """Ask until the store has what every sample needs, then yield the store.
 
-    The store's folder is held alone until the end. Raises GmnerError where the teacher cannot go on (a wrong key, a
-    spent budget), and where some samples have no answer after all attempts; what was answered stays.
+    The store's folder is held alone until the end. Raises GmnerError if the teacher cannot go on (a wrong key, a
+    spent budget, a retired model), and if some samples have no answer after all attempts; what was answered stays.
     """
     folder = store_folder(root, teacher.provider, teacher.model)
     with lock_of(folder):
-        if taken := take_in_parts(folder):
-            LOGGER.info("%s: %d answers of parts taken into the store", name, taken)
-        store, ledger = AnswerStore(folder), Ledger(folder, teacher.budget)
+        store = AnswerStore(folder)
         try:
+            for damage in store.damage:
+                LOGGER.warning("%s: %s", store.path, damage)
             plan = make_plan(teacher, teaching, samples(), store)
             for line in plan.lines():
                 LOGGER.info("%s: %s", name, line)
-            if plan.unanswered:
-                _ask(teacher, teaching, samples, store, ledger, plan, name)
-            store.compact()  # a run that was killed behind its last answer did not come to it
+            try:
+                if plan.unanswered:
+                    check_retirement(teacher, name)
+                    _ask(teacher, teaching, samples, store, plan, name)
+            finally:
+                store.export()
             yield store
         finally:
-            ledger.close()
             store.close()
 
 
-def ask_part(
-    teacher: PromptedTeacher,
-    teaching: Teaching,
-    samples: Callable[[], Iterable[Sample]],
-    root: Path,
-    name: str,
-    shard: Shard,
-) -> int:
-    """Ask a shard's questions that nobody has answered, into a store of the shard's own; return how many samples.
-
-    Raises GmnerError as `asked` does; the next call of `asked` takes the answers into the main store.
-    """
-    folder = store_folder(root, teacher.provider, teacher.model)
-    part = part_folder(folder, shard)
-    with lock_of(part):
-        store, ledger = AnswerStore(part), Ledger(part, teacher.budget)
-        try:
-            left = take_known(teaching, shard.passing(samples()), store, folder)
-            plan = make_plan(teacher, teaching, left, store)
-            for line in plan.lines():
-                LOGGER.info("%s, %s: %s", name, shard, line)
-            if plan.unanswered:
-                _ask(teacher, teaching, lambda: left, store, ledger, plan, name)
-            return len(left)
-        finally:
-            ledger.close()
-            store.close()
+def check_retirement(teacher: PromptedTeacher, name: str, today: datetime.date | None = None) -> None:
+    """Warn a month before a teacher's model retires; raise ConfigError once it has."""
+    retires, today = teacher.retires, today or datetime.datetime.now(tz=datetime.UTC).date()
+    if retires is None:
+        return
+    if today >= retires:
+        raise ConfigError(
+            f"teacher '{name}': its model '{teacher.model}' retired on {retires}, and some questions have no answer in "
+            "the store; name its successor as a teacher of its own (another model's answers are another teacher's), "
+            "or correct 'retires'"
+        )
+    if (retires - today).days <= _WARNED_DAYS:
+        LOGGER.warning(
+            "teacher '%s': its model '%s' retires on %s, in %d days; ask what you need by then, or name its successor",
+            name, teacher.model, retires, (retires - today).days,
+        )  # fmt: skip
 
 
 def _ask(
@@ -146,17 +119,17 @@ def _ask(
     teaching: Teaching,
     samples: Callable[[], Iterable[Sample]],
     store: AnswerStore,
-    ledger: Ledger,
     plan: Plan,
     name: str,
 ) -> None:
     progress = Progress(name, plan.samples, "samples")
 
     def on_done(sample: Sample) -> None:
-        progress.advance(note=f"${ledger.sums.paid.usd:.4f} paid" if ledger.sums.paid.usd else "")
+        committed = store.committed().usd
+        progress.advance(note=f"${committed:.4f} spent or reserved" if committed else "")
 
     provider = make_provider(teacher)
-    asker = _make_asker(teacher, provider, store, ledger)
+    asker = _make_asker(teacher, provider, store)
 
     async def ask_and_close() -> int:
         try:
@@ -166,36 +139,26 @@ def _ask(
         finally:
             await provider.close()
 
-    gave_up = run_until_done(ask_and_close(), asker.stop)
+    try:
+        gave_up = run_until_done(ask_and_close(), asker.stop)
+    finally:
+        for doubt, count in asker.doubts.items():
+            LOGGER.warning("%s: the usage of %d answers is not believable: %s", name, count, doubt)
     progress.finish()
-    store.compact()
     if gave_up:
         raise GmnerError(
             f"{gave_up} of {plan.samples} samples have no answer after {asker.limits.attempts} attempts each; the last "
-            f"failure was: {asker.last_failure}; run again to go on, nothing that was answered is lost"
+            f"failure was: {asker.last_failure}; rerun to go on: nothing that was answered is lost"
         )
 
 
-def _make_asker(teacher: PromptedTeacher, provider: Provider, store: AnswerStore, ledger: Ledger) -> Asker | BatchAsker:
-    limits, price = limits_of(teacher), _price_of(teacher)
-    if isinstance(teacher, LocalTeacher) or teacher.mode == "sync":
-        return Asker(provider, store, ledger, limits, price, teacher.max_tokens)
-    in_batches: Any = provider  # both remote providers have the batch interface
-    poll_s, most = teacher.batch_poll_s, teacher.batch_requests
-    return BatchAsker(in_batches, store, ledger, limits, price, teacher.max_tokens, poll_s, most)
-
-
-def limits_of(teacher: PromptedTeacher) -> Limits:
-    """Return a teacher's limits; a model in this process works on one batch and has the next one waiting."""
-    if isinstance(teacher, LocalTeacher):
-        in_flight = 2 * teacher.batch_size
-        return Limits(start_in_flight=in_flight, max_in_flight=in_flight, timeout_s=3600.0, attempts=1)
-    return teacher.limits
-
-
-def _price_of(teacher: PromptedTeacher) -> Any:
-    return teacher.price if isinstance(teacher, OpenAITeacher | AnthropicTeacher) else None
-
-
-def _is_batch(teacher: PromptedTeacher) -> bool:
-    return isinstance(teacher, OpenAITeacher | AnthropicTeacher) and teacher.mode == "batch"
+def _make_asker(teacher: PromptedTeacher, provider: Provider, store: AnswerStore) -> Asker | BatchAsker:
+    limits, price, most_out = teacher.limits, teacher.price_or_none, teacher.written_at_most
+    budget: Budget = teacher.budget
+    if not teacher.in_batches:
+        return Asker(provider, store, budget, limits, price, most_out)
+    in_batches: Any = provider  # its settings have a mode, so that it has the batch interface and these settings of it
+    settings: Any = teacher
+    return BatchAsker(
+        in_batches, store, budget, limits, price, most_out, settings.batch_poll_s, settings.batch_requests
+    )

@@ -1,7 +1,7 @@
 """What a teacher is asked and what it answers: the one small protocol every provider implements."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider counted them.
+    """Tokens as the provider counted them; all zero if it did not, or not in a form that can be read.
 
     `tokens_cached` are those of `tokens_in` that were read from its cache, `tokens_cache_written` those that
     were written to it.
@@ -105,11 +105,21 @@ class PassingError(Exception):
     """A failure that may pass: too many requests, a fault of the server, a broken connection.
 
     `wait_s` is what the server asked to wait, or None. `maybe_paid` says that the server may have done the work
-    although no answer arrived. `slow_down` says that the server asked for fewer requests.
+    although no answer arrived. `slow_down` says that the server asked for fewer requests. `kind` names the failure
+    in a count of many.
     """
 
-    def __init__(self, text: str, *, wait_s: float | None = None, maybe_paid: bool, slow_down: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        wait_s: float | None = None,
+        maybe_paid: bool,
+        slow_down: bool = False,
+        kind: str = "unreadable answer",
+    ) -> None:
         super().__init__(text)
+        self.kind = kind
         self.wait_s = wait_s
         self.maybe_paid = maybe_paid
         self.slow_down = slow_down
@@ -136,10 +146,26 @@ class BatchFailure:
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """How far a batch is. `failed` is the provider's reason where it will never have results."""
+    """How far a batch is.
+
+    `failed` is the provider's reason if it will never have results; `untouched` says that none of its questions was
+    worked on.
+    """
 
     ended: bool
     failed: str | None = None
+    untouched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResults:
+    """What an ended batch came to, a line each: its question's id (None if it has none) and its answer or failure.
+
+    `whole` is False if there should be more: the file was cut, or lines of it cannot be read.
+    """
+
+    lines: Sequence[tuple[str | None, "Answer | BatchFailure"]]
+    whole: bool = True
 
 
 class BatchProvider(Provider, Protocol):
@@ -156,13 +182,13 @@ class BatchProvider(Provider, Protocol):
         ...
 
     async def find_batch(self, tag: str, planned_at: float, count: int) -> str | None:
-        """Return the id of the batch that was submitted with `tag`, or None where there is none."""
+        """Return the id of the batch that was submitted with `tag`, or None if there is none."""
         ...
 
     async def batch_state(self, batch_id: str) -> BatchState:
         """Return how far a batch is."""
         ...
 
-    def batch_results(self, batch_id: str) -> AsyncIterator[tuple[str, Answer | BatchFailure]]:
-        """Yield what an ended batch came to: the key of each question and its answer or failure."""
+    async def batch_results(self, batch_id: str) -> BatchResults:
+        """Return what an ended batch came to."""
         ...

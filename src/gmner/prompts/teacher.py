@@ -13,7 +13,7 @@ FOLDER = "texts/teacher"
 
 @functools.cache
 def prompt_text(name: str) -> str:
-    """Return one text of the prompts, for instance `gold-v1-user`. Raises ConfigError where there is none."""
+    """Return one text of the prompts, for instance `gold-v1-user`. Raises ConfigError if there is none."""
     try:
         path = resources.files("gmner.prompts").joinpath(FOLDER, f"{name}.txt")
         return path.read_text(encoding="utf-8").strip()
@@ -69,12 +69,12 @@ def _split(part: str, place: str, value: str) -> list[str]:
 
 
 def describe_annotation(entities: Sequence[Entity], size_wh: tuple[int, int]) -> str:
-    """Return the annotation in words, one line an entity; where it is seen is said without a number."""
+    """Return the annotation in words, one line per entity; where it is seen is said without a number."""
     lines = []
     for entity in entities:
-        kind = f"{entity.type}, {entity.fine_type}" if entity.fine_type else entity.type
+        kinds = dict.fromkeys(kind for kind in (entity.type, entity.fine_type) if kind)  # the same word once
         seen = "absent" if not entity.boxes else "visible, " + " and ".join(_places(entity.boxes, size_wh))
-        lines.append(f"- mention: {entity.mention}; type: {kind}; in the picture: {seen}")
+        lines.append(f"- mention: {entity.mention}; type: {', '.join(kinds)}; in the picture: {seen}")
     return "\n".join(dict.fromkeys(lines))
 
 

@@ -1,6 +1,6 @@
 """Which rationales training may learn from: each refusal has a code and a detail.
 
-The checks read the text only. A rationale decides a mention where a clause that names it says that it is,
+The checks read the text only. A rationale decides a mention if a clause that names it says that it is,
 or is not, to be seen; the vocabulary is small on purpose, since prompts and templates ask for
 `<mention>: visible` and `<mention>: absent`.
 """
@@ -8,7 +8,7 @@ or is not, to be seen; the vocabulary is small on purpose, since prompts and tem
 import re
 from collections.abc import Sequence
 
-from gmner.config.teachers import AcceptanceLimits
+from gmner.config.teachers import Acceptance
 from gmner.core.records import Entity
 from gmner.llm_client.chain import Refusal
 
@@ -59,19 +59,22 @@ _PRONOUN = re.compile(r"\s*(?:he|she|it|they|this one)\b", re.IGNORECASE)
 
 
 def judge(
-    text: str, entities: Sequence[Entity], limits: AcceptanceLimits, *, must_decide: bool = False
+    text: str, entities: Sequence[Entity], acceptance: Acceptance, *, must_decide: bool = False
 ) -> Refusal | None:
-    """Return why a rationale of a sample with these entities is refused, or None where it is accepted.
+    """Return why a rationale of a sample with these entities is refused, or None if it is accepted.
 
-    `must_decide` also asks that each mention is called visible or absent somewhere.
+    How much is checked is `acceptance.check`; a rationale that says nothing is never accepted. `must_decide` also asks
+    that each mention is called visible or absent somewhere.
     """
     if not text.strip():
         return Refusal("empty", "no text")
+    if acceptance.check == "none":
+        return None
     words = len(text.split())
-    if words > limits.max_words:
-        return Refusal("too_long", f"{words} words, at most {limits.max_words} are allowed")
-    if len(text) > limits.max_characters:
-        return Refusal("too_long", f"{len(text)} characters, at most {limits.max_characters} are allowed")
+    if words > acceptance.max_words:
+        return Refusal("too_long", f"{words} words, at most {acceptance.max_words} are allowed")
+    if len(text) > acceptance.max_characters:
+        return Refusal("too_long", f"{len(text)} characters, at most {acceptance.max_characters} are allowed")
     mentions = sorted({entity.mention for entity in entities}, key=lambda mention: (-len(mention), mention))[
         :_MOST_MENTIONS
     ]
@@ -80,6 +83,8 @@ def judge(
         return Refusal("tags", f"'{_unmark(found.group(), mentions)}'")
     if found := _COORDINATES.search(marked):
         return Refusal("coordinates", f"'{_unmark(found.group(), mentions)}'")
+    if acceptance.check == "format":
+        return None
     named = {mentions[ord(place) - _FIRST_MARK].casefold() for place in _PLACE.findall(marked)}
     if missing := [mention for mention in mentions if mention.casefold() not in named]:
         return Refusal("mention_missing", f"'{missing[-1]}'")

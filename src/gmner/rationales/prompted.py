@@ -1,4 +1,4 @@
-"""Teachers that are asked in words: a gold-conditioned and a blind prompt, and what follows a refusal."""
+"""Teachers that are asked in words: prompts that show or hide the annotation, and what follows a refusal."""
 
 import json
 import re
@@ -20,7 +20,10 @@ _BLIND = re.compile(
 
 
 class PromptedTeaching:
-    """Asks for a rationale: `gold` shows the annotation, `blind` hides it and checks the teacher's own answer."""
+    """Asks for a rationale.
+
+    `gold` and `knowledge-visual` show the annotation, `blind` hides it and checks the teacher's own answer.
+    """
 
     def __init__(self, settings: PromptedTeacher, types: Sequence[str]) -> None:
         self._settings = settings
@@ -38,7 +41,7 @@ class PromptedTeaching:
 
     def first(self, sample: Sample) -> Request:
         """Return the first question about a sample: instruction, image, tweet."""
-        name = "none" if self._settings.prompt == "gold" and not sample.entities else "user"
+        name = "none" if self._settings.prompt != "blind" and not sample.entities else "user"
         annotation = describe_annotation(sample.entities, sample.size_wh)
         text = fill(prompt_text(f"{self._version}-{name}"), {"text": sample.text, "annotation": annotation})
         images: tuple[ImageToSend, ...] = ()
@@ -56,7 +59,7 @@ class PromptedTeaching:
         return self.request(request.sample, (*request.messages, said, Message("user", text)))
 
     def judge(self, sample: Sample, answer: Answer) -> Judged:
-        """Judge an answer; of a blind one the reasoning is kept only where its answer agrees with the gold."""
+        """Judge an answer; of a blind one the reasoning is kept only if its answer agrees with the gold."""
         if answer.finish_reason == "refused":
             return Judged(None, Refusal("refused", answer.text[:200]))
         if answer.finish_reason == "length":
@@ -69,7 +72,10 @@ class PromptedTeaching:
             if refusal := _compare(found.group(1), sample):
                 return Judged(None, refusal)
             text = found.group(2).strip()
-        text = re.sub(r"\s+", " ", text)
+        if self._settings.prompt == "knowledge-visual":  # two parts, a line each
+            text = "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+        elif self._settings.acceptance.check != "none":
+            text = " ".join(text.split())
         refusal = judge(text, sample.entities, self._settings.acceptance, must_decide=True)
         return Judged(None if refusal else text, refusal)
 

@@ -1,6 +1,7 @@
 """The stage `rationales`: the reasoning of each training sample, or why there is none."""
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gmner.config.teachers import RationalesSettings, TemplateTeacher
+from gmner.config.teachers import PublishedTeacher, RationalesSettings, TemplateTeacher
 from gmner.core.records import Sample
 from gmner.errors import GmnerError
-from gmner.generation.shares import Shard
-from gmner.llm_client.answer_store import AnswerStore, read_unlocked, store_folder
+from gmner.llm_client.answer_store import read_store
 from gmner.llm_client.chain import Outcome, Teaching, resolve
+from gmner.llm_client.folders import store_folder
 from gmner.llm_client.types import Answer, Request
 from gmner.rationales.template import TemplateProvider, write_rationale
 from gmner.rationales.template_questions import TemplateTeaching
@@ -72,13 +73,19 @@ def make_rationales(
     """Write the table of rationales and its report; return the report.
 
     Only what the store does not have is asked. The table is written last and at once, so that a half-finished
-    run never looks done. Raises GmnerError where the teacher cannot go on (a wrong key, a spent budget).
+    run never looks done. Raises GmnerError if the teacher cannot go on (a wrong key, a spent budget).
     """
     if isinstance(settings.teacher, TemplateTeacher):
         teaching: Teaching = TemplateTeaching(settings.teacher)
         with asyncio.Runner() as runner:
             provider = TemplateProvider(settings.teacher.style)
             return _write(settings, teaching, samples_path, out, report, lambda r: runner.run(provider.answer(r)))
+    if isinstance(settings.teacher, PublishedTeacher):
+        from gmner.rationales.published import PublishedTeaching, filled_store
+
+        teaching = PublishedTeaching(settings.teacher)
+        with filled_store(settings.teacher, samples_path, store) as texts:
+            return _write(settings, teaching, samples_path, out, report, lambda request: texts.get(request.key))
     from gmner.llm_client.session import asked
     from gmner.rationales.prompted import PromptedTeaching
 
@@ -88,33 +95,19 @@ def make_rationales(
         return _write(settings, teaching, samples_path, out, report, lambda request: answers.get(request.key))
 
 
-def ask_shard(settings: RationalesSettings, samples_path: Path, shard: Shard, out: Path, store: Path) -> None:
-    """Ask a shard's questions and write how many samples still had some; the table is made when all have asked."""
-    count = 0
-    if not isinstance(settings.teacher, TemplateTeacher):
-        from gmner.llm_client.session import ask_part
-        from gmner.rationales.prompted import PromptedTeaching
-
-        teacher = settings.teacher
-        teaching = PromptedTeaching(teacher, types_of(teacher, samples_path))
-        count = ask_part(teacher, teaching, lambda: iterate_samples(samples_path, SPLIT), store, settings.name, shard)
-    write_json(out, {"shard": str(shard), "samples_asked": count})
-
-
 def plan_rationales(settings: RationalesSettings, samples_path: Path, store: Path) -> list[str]:
     """Return what `make_rationales` would ask and what that would cost, in words; nothing is asked."""
     if isinstance(settings.teacher, TemplateTeacher):
         return ["the template teacher asks nobody and costs nothing"]
+    if isinstance(settings.teacher, PublishedTeacher):
+        return ["published reasoning is fetched once; nobody is asked and it costs nothing"]
     from gmner.llm_client.session import make_plan
     from gmner.rationales.prompted import PromptedTeaching
 
     teacher = settings.teacher
     teaching = PromptedTeaching(teacher, types_of(teacher, samples_path))
-
-    def plan(answers: AnswerStore) -> list[str]:
+    with contextlib.closing(read_store(store_folder(store, teacher.provider, teacher.model))) as answers:
         return make_plan(teacher, teaching, iterate_samples(samples_path, SPLIT), answers).lines()
-
-    return read_unlocked(store_folder(store, teacher.provider, teacher.model), plan)
 
 
 def types_of(teacher: "PromptedTeacher", samples_path: Path) -> list[str]:
@@ -162,7 +155,7 @@ def _rows(
     for sample in samples:
         outcome = resolve(teaching, sample, lookup)
         if isinstance(outcome, Request):
-            raise GmnerError(f"sample {sample.sample_id}: no answer in the store; run the stage again")
+            raise GmnerError(f"sample {sample.sample_id}: no answer in the store; rerun the stage")
         tally.add(outcome)
         text = outcome.text
         if outcome.refusal is not None:

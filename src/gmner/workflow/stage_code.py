@@ -41,13 +41,21 @@ def samples(settings: stages.SamplesStage) -> Used:
     return Used(without=without.get(settings.dataset.kind, ()))
 
 
+_PUBLISHED = ("gmner.rationales.published", "gmner.rationales.exchange")
+
+
 def rationales(settings: stages.RationalesStage) -> Used:
-    """Write by rule, or ask one provider with one prompt."""
+    """Write by rule, read what was published, or ask one provider with one prompt."""
     teacher = settings.teacher
+    asking = ("gmner.rationales.prompted", "gmner.prompts", "gmner.llm_client.providers")
     if teacher.provider == "template":
-        return Used(without=("gmner.rationales.prompted", "gmner.prompts", "gmner.llm_client.providers"))
+        return Used(without=(*asking, *_PUBLISHED))
+    if teacher.provider == "published":
+        return Used(without=asking)
     return Used(
-        also=(_provider(teacher.provider),), files=files_of_teacher_prompt(teacher.prompt, teacher.prompt_version)
+        also=(_provider(teacher.provider),),
+        without=_PUBLISHED,
+        files=files_of_teacher_prompt(teacher.prompt, teacher.prompt_version),
     )
 
 
@@ -110,4 +118,4 @@ def _module(place: str) -> str:
 
 
 def _provider(name: str) -> str:
-    return f"gmner.llm_client.providers.{name}"
+    return _module(importlib.import_module("gmner.llm_client.providers").PROVIDERS[name].implementation)

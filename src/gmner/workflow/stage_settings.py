@@ -9,7 +9,7 @@ from gmner.config import stages
 from gmner.config.data import DatasetSettings, FolderDataset
 from gmner.config.model import LocalBackbone, TinyBackbone
 from gmner.config.run import KINDS, RunSettings
-from gmner.config.teachers import TemplateTeacher
+from gmner.config.teachers import PublishedTeacher, TemplateTeacher
 from gmner.errors import ConfigError
 from gmner.models.content import content_of_backbone
 from gmner.workflow.job import Job
@@ -94,7 +94,7 @@ def generate(plan: "Plan", job: Job) -> stages.GenerateStage:
 def generate_api(plan: "Plan", job: Job) -> stages.GenerateApiStage:
     """Return whom an api run asks, what, and with how many examples."""
     run, teacher = run_of(plan, job), plan.config.teachers[run_of(plan, job).teacher]
-    assert not isinstance(teacher, TemplateTeacher)  # the configuration was checked
+    assert not isinstance(teacher, TemplateTeacher | PublishedTeacher)  # the configuration was checked
     question = question_of(plan, job)
     return stages.GenerateApiStage(name=run.teacher, teacher=teacher, question=question, **run.api.model_dump())
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gmner.llm_client.answer_store import AnswerStore, read_unlocked
+from gmner.llm_client.answer_store import read_store
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,7 @@ def stored_answers(root: Path) -> set[str]:
     """Return the server's ids of the answers that the store holds."""
     if not _store(root).is_dir():
         return set()
-    return read_unlocked(_store(root), _ids)
-
-
-def _ids(store: AnswerStore) -> set[str]:
-    return {stored.answer.raw["id"] for stored in store}
+    return {stored.answer.raw["id"] for stored in read_store(_store(root))}
 
 
 def resumed(root: Path, stage: str, name: str, since: float) -> str | None:
