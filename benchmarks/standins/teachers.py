@@ -59,7 +59,7 @@ class SlowProvider:
         """Wait, and answer."""
         await asyncio.sleep(self.delay_s)
         text = f"to {request.sample.text} " + "because " * 20
-        return Answer(text, usage=Usage(100, 20), raw={"x": "y" * 500})
+        return Answer(text, usage=Usage(30, 20), raw={"x": "y" * 500})
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -39,7 +39,7 @@ class StandIn:
             if self.in_flight > self.most:
                 self.complaints += 1
                 raise PassingError("429", maybe_paid=False, slow_down=True)
-            return Answer(f"to {request.sample.text} " + "because " * 20, usage=Usage(100, 20), raw={"x": "y" * 500})
+            return Answer(f"to {request.sample.text} " + "because " * 20, usage=Usage(30, 20), raw={"x": "y" * 500})
         finally:
             self.in_flight -= 1
             self._note()

@@ -48,5 +48,5 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path, image: Path) -> None:
     path = write_samples(tmp_path / "samples.parquet", [make_sample(image_path=str(image))])
     teacher = {"provider": "local", "model": str(tmp_path / "none")}
     settings = RationalesSettings.model_validate({"name": "t", "teacher": teacher})
-    with pytest.raises(GmnerError, match=r"none: no tokenizer\.json; expected a backbone's folder"):
+    with pytest.raises(GmnerError, match=r"none/config\.json: missing; expected the folder of a backbone"):
         make_rationales(settings, path, tmp_path / "r.parquet", tmp_path / "report.json", tmp_path / "store")
