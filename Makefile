@@ -21,7 +21,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLE
 BENCH_ENV := OMP_NUM_THREADS=$(shell nproc 2>/dev/null || echo 1) HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 BENCHMARKS := samples grbp collation training inference scorer dag scale teachers report
 
-.PHONY: table1 all test lint types format-check check dry-runs bench audit upgrade fuzz robustness survival rehearsal identity backbone clean help
+.PHONY: table1 all test lint types format-check check dry-runs format docs serve-docs bench audit upgrade fuzz robustness survival rehearsal identity backbone clean help
 
 table1: $(VENV)/.runtime ## Table 1 on the embedded demo data
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
@@ -44,6 +44,17 @@ types: $(VENV)/.dev ## mypy
 format-check: $(VENV)/.dev ## ruff format and snakefmt
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
+
+format: $(VENV)/.dev ## format Python and Snakemake files, and fix what ruff can
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+docs: $(VENV)/.dev ## the pages as a site, into site/; an unresolved link or a page in no menu is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+serve-docs: $(VENV)/.dev ## the site on http://127.0.0.1:8000, rebuilt as you write
+	$(BIN)/python -m mkdocs serve
 
 dry-runs: $(VENV)/.runtime ## plan every shipped configuration
 	@set -e; for file in workflow/configs/*.yaml; do \

@@ -1,6 +1,6 @@
 """Draw docs/images/demo.png: demo tweets with gold and predicted regions, from the results of `make table1`.
 
-python docs/draw_demo.py [results] [docs/images/demo.png]
+python benchmarks/pages/draw_demo.py [results] [docs/images/demo.png]
 """
 
 import sys

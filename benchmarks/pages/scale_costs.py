@@ -1,7 +1,7 @@
 """What one run at the paper's size costs, by the formulas of docs/scale.md: a table in Markdown on standard output.
 
-python docs/scale_costs.py
-python docs/scale_costs.py --train-rate 9.1 --decode-rate 14      samples a second, measured on one card
+python benchmarks/pages/scale_costs.py
+python benchmarks/pages/scale_costs.py --train-rate 9.1 --decode-rate 14      samples a second, measured on one card
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Write the tables of docs/performance.md from what `make bench` printed.
 
-make bench > bench.json; python docs/performance_tables.py bench.json --machine "2 cores of an AMD EPYC, no GPU"
+make bench > bench.json
+python benchmarks/pages/performance_tables.py bench.json --machine "2 cores of an AMD EPYC, no GPU"
 """
 
 import argparse
@@ -8,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).with_name("performance.md")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 NAMES = {
     "samples": "Samples",

@@ -1,6 +1,6 @@
 """Draws docs/images/metrics.png: small examples of what each metric counts, counted by the code itself.
 
-python docs/draw_metrics.py
+python benchmarks/pages/draw_metrics.py
 """
 
 from dataclasses import dataclass
@@ -86,4 +86,4 @@ def _outline(box: Box, colour: str, style: str) -> Rectangle:
 
 
 if __name__ == "__main__":
-    draw(Path(__file__).parent / "images" / "metrics.png")
+    draw(Path(__file__).resolve().parents[2] / "docs" / "images" / "metrics.png")
