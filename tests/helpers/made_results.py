@@ -172,12 +172,13 @@ def _answer(sample: Sample, row: ReportRun, draw: random.Random, hostile: bool) 
 
 
 def _beside(results: Path) -> None:
-    head = "dataset,backbone,strength,scale_strength,method,teacher,seeds,samples,acc_50,gmner_f1,mean_iou,"
-    head += "acc_50_sd,gmner_f1_sd,mean_iou_sd"
-    lines = [
-        f"made,tiny,{s},{s},run {s},,42,12,{60 + 100 * s},{50 + 90 * s},{40 + 80 * s},,1.5," for s in (0, 0.1, 0.2)
+    points = [
+        {"method": f"run {s}", "strength": s, "label": str(s), "seeds": [42], "acc_50": 60 + 100 * s}
+        | {"gmner_f1": 50 + 90 * s, "mean_iou": 40 + 80 * s, "acc_50_sd": None, "gmner_f1_sd": 1.5, "mean_iou_sd": None}
+        for s in (0, 0.1, 0.2)
     ]
-    write_text(results / "figure3.csv", "\n".join([head, *lines]) + "\n")
+    panel = {"dataset": "made", "backbone": "tiny", "points": points}
+    write_json(results / "figure3.json", {"name": "figure3", "title": "", "blocks": [], "notes": [], "panels": [panel]})
     report = {
         "teacher": "template",
         "model": "evidence",

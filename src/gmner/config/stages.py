@@ -178,7 +178,7 @@ class TableRow(Settings):
 class TableStage(Settings):
     """`gmner stage tables`: its rows, in its order; `--scores` names the same files."""
 
-    name: Literal["table1", "table2", "table3", "figure3"]
+    name: str  # a name of gmner.reporting.tables.TABLES
     rows: tuple[TableRow, ...]
 
 
@@ -201,6 +201,6 @@ class ReportStage(Settings):
 
     datasets: tuple[ReportDataset, ...]
     runs: tuple[ReportRun, ...]
-    tables: tuple[Literal["table1", "table2", "table3", "figure3"], ...]
+    tables: tuple[str, ...]
     backbones: tuple[str, ...]
     report: ReportSettings

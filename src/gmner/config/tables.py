@@ -33,15 +33,27 @@ class AblationTable(_Table):
         return (self.full, self.no_cot, self.no_grbp)
 
 
+class ComparedTable(RunsTable):
+    """Table 4: runs compared with a reference run, over seeds, on the same tweets."""
+
+    reference: str = "full"
+
+    def run_names(self) -> Sequence[str]:
+        """Return the runs that the table needs, the reference first."""
+        return (self.reference, *(run for run in self.runs if run != self.reference))
+
+
 class Tables(Settings):
-    """The paper's tables and its figure 3; what is left out is not made."""
+    """The tables and the figure of results; a table that is left out is not made."""
 
     table1: RunsTable | None = None  # main results
     table2: AblationTable | None = None  # ablations
     table3: RunsTable | None = None  # teachers
+    table4: ComparedTable | None = None  # further ways to train and answer, against a reference
+    newer: RunsTable | None = None  # beside published systems that are newer than the paper
     figure3: RunsTable | None = None  # perturbation strengths
 
-    def asked(self) -> dict[str, RunsTable | AblationTable]:
+    def asked(self) -> dict[str, RunsTable | AblationTable | ComparedTable]:
         """Return the configured tables by name."""
         found = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: table for name, table in found.items() if table is not None}

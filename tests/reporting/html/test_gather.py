@@ -2,20 +2,20 @@
 
 import base64
 import io
-import json
 import logging
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from gmner.cli import main
 from gmner.config.stages import ReportStage
 from gmner.config.tables import ReportSettings
-from gmner.errors import MissingInputError
-from gmner.reporting.html.read_tables import as_number, markdown_page, thinned
+from gmner.reporting.html.runs import curves_json
 from gmner.reporting.html.thumbnails import data_uris, thumbnail
-from gmner.reporting.tables.markdown_latex import Block, Heading, Page, to_markdown
+from gmner.reporting.tables.pages import Block, Page, to_json, to_markdown
 from gmner.storage.images import open_image
 from tests.helpers.made_results import gathered, make_results, settings_text
 
@@ -76,12 +76,27 @@ def test_fewer_tweets_and_no_images_where_asked(made: ReportStage) -> None:
     assert gathered(few)["runs"][1]["scores"]["samples"] == 12  # the numbers are of all tweets
 
 
-def test_a_missing_file_is_named_with_what_makes_it(made: ReportStage, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("results/table1.md").unlink()
-    with pytest.raises(MissingInputError, match=r"results/table1\.md: missing; make it with: snakemake"):
-        gathered(made)
-    assert main(["stage", "report", "--settings", settings_text(made), "--out", "page.html"]) == 1
-    assert "table1.md" in capsys.readouterr().err and not Path("page.html").exists()
+def test_what_is_not_finished_is_named_and_the_rest_is_shown(made: ReportStage) -> None:
+    Path("results/table1.json").unlink()
+    Path("results/scores/made/full/seed42/scores.json").unlink()
+    Path("results/predictions/made/no-cot/seed42/predictions.parquet").unlink()
+    Path("results/rationales/made/template/report.json").unlink()
+    data = gathered(made)
+    assert data["missing"] == [
+        "E2E-GMNER on made, seed 42: its scores",
+        "w/o CoT on made, seed 42: its predictions",
+        "table table1",
+        "rationales of template for made",
+    ]
+    assert [run["run"] for run in data["runs"]] == ["untuned"] and data["figure3"]
+    assert main(["stage", "report", "--settings", settings_text(made), "--out", "page.html"]) == 0
+
+
+def test_nothing_finished_is_a_page_that_says_so(made: ReportStage, tmp_path: Path) -> None:
+    shutil.rmtree("results")
+    data = gathered(made)
+    assert data["runs"] == [] and data["datasets"] == [] and len(data["missing"]) >= 3
+    assert main(["stage", "report", "--settings", settings_text(made), "--out", "page.html"]) == 0
 
 
 def test_an_image_that_is_gone_is_left_out_with_a_warning(made: ReportStage, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,23 +138,26 @@ def test_data_uris_keep_their_order(made: ReportStage) -> None:
     assert [base64.b64decode(uri.split(",")[1]) for uri in uris] == again
 
 
-def test_a_table_for_reading_comes_back_as_it_was() -> None:
-    block = Block("A | caption", ["Name *x*", "F1"], [Heading("a <group>"), ["one_two | `x`", "1.0"]])
-    title = "Two\u2028lines\x85of it"
-    assert markdown_page(f"# {title}\n- note\n") == {"title": title, "blocks": [], "notes": ["note"]}
-    found = markdown_page(to_markdown(Page("A [title]", [block], ["first\\", "second"])))
-    assert found["title"] == "A [title]" and found["notes"] == ["first\\", "second"]
-    assert found["blocks"] == [
-        {
-            "caption": "A | caption",
-            "heads": ["Name *x*", "F1"],
-            "numbers": [False, True],
-            "rows": [["a <group>"], ["one_two | `x`", "1.0"]],
-        }
-    ]
+def test_a_table_is_the_same_for_reading_and_for_the_report() -> None:
+    frame = pd.DataFrame([["one_two | `x`", "1.0"]], columns=["Name *x*", "F1"])
+    page = Page(
+        "Two\u2028lines\x85of it", [Block("A | caption", frame, groups={0: "a <group>"})], ["first\\", "second"]
+    )
+    block = {
+        "caption": "A | caption",
+        "heads": ["Name *x*", "F1"],
+        "numbers": [False, True],
+        "rows": [["a <group>"], ["one_two | `x`", "1.0"]],
+    }
+    assert to_json(page) == {"title": page.title, "blocks": [block], "notes": page.notes}
+    text = to_markdown(page)
+    assert r"one\_two \| \`x\`" in text and r"**a \<group\>**" in text and text.endswith("- second\n")
 
 
-def test_small_readers() -> None:
-    assert [as_number(text) for text in ("1.5", "", "NA", "inf", "nan", None)] == [1.5, None, None, None, None, None]
-    assert [row["n"] for row in thinned([{"n": n} for n in range(10)], 4)] == [0, 3, 6, 9]
-    assert json.loads(json.dumps(thinned([], 4))) == []
+def test_curves_are_thinned_from_the_end_and_keep_every_dev_score(tmp_path: Path) -> None:
+    lines = [f"{step},{'nan' if step == 3 else step / 2},,{50 if step % 500 == 0 else ''}" for step in range(1, 1001)]
+    (tmp_path / "curves.csv").write_text("step,loss,grad_norm,dev_gmner_f1\n" + "\n".join(lines) + "\n")
+    found = curves_json(tmp_path / "curves.csv")
+    assert found is not None and found["steps"] == 1000
+    assert len(found["loss"]) <= 240 and found["loss"][-1] == [1000, 500]
+    assert found["dev_gmner_f1"] == [[500, 50], [1000, 50]] and found["grad_norm"] == found["learning_rate"] == []

@@ -1,4 +1,4 @@
-"""`gmner stage tables`: one of the paper's tables, or its figure 3, from score files."""
+"""`gmner stage tables`: a table of results, or Figure 3, from score files."""
 
 import argparse
 from pathlib import Path
@@ -11,10 +11,12 @@ from gmner.reporting.tables.stage import make_table
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--name", required=True, choices=("table1", "table2", "table3", "figure3"))
+    parser.add_argument("--name", required=True)
     parser.add_argument("--settings", required=True, help="JSON: the table's rows")
     parser.add_argument("--scores", nargs="*", default=[], type=Path, help="the score files of its rows")
-    parser.add_argument("--paper", type=Path, help="the paper's printed numbers (CSV); not for figure3")
+    parser.add_argument(
+        "--paper", type=Path, help="numbers that were printed elsewhere (CSV), for tables that have some"
+    )
     parser.add_argument("--out", required=True, type=Path, help="the table to write (CSV; other forms beside it)")
 
 

@@ -5,13 +5,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gmner.config.stages import ReportDataset, ReportRun, ReportStage
 from gmner.core.mentions import normalise_mention
 from gmner.core.records import Sample
-from gmner.errors import DataError, MissingInputError
+from gmner.datasets.report import ROWS
+from gmner.errors import DataError
 from gmner.evaluation.error_analysis import OUTCOMES
-from gmner.reporting.html.read_tables import as_number, markdown_page, table_rows
-from gmner.reporting.html.runs import place_of, read_report, run_json
+from gmner.reporting.html.runs import missing_of_run, place_of, read_report, run_json, without_nan
 from gmner.reporting.html.thumbnails import SizedImage
 from gmner.reporting.html.tweets import tweet_json, types_of
 from gmner.runtime.progress import Progress
@@ -22,7 +24,7 @@ SPLIT = "test"
 
 
 class ImageBook:
-    """The images that the page needs, each once however many data sets share it."""
+    """The images that the page needs, each once however many datasets share it."""
 
     def __init__(self) -> None:
         self.images: list[SizedImage] = []
@@ -40,44 +42,69 @@ class ImageBook:
 def gather(stage: ReportStage, results: Path, book: ImageBook) -> dict[str, Any]:
     """Return the page's data; the images that it names by number are put into `book`.
 
-    Raises MissingInputError and DataError naming the file that is missing or damaged.
+    What is not finished yet is left out and named in `missing`. Raises DataError naming a file that is damaged.
     """
     progress = Progress("report: runs", len(stage.runs), "runs")
+    missing: list[str] = []
     datasets, runs = [], []
     for dataset in stage.datasets:
-        samples = read_samples(results / "samples" / dataset.name / "samples.parquet")
+        table = results / "samples" / dataset.name / "samples.parquet"
+        if not table.exists():
+            missing.append(f"dataset {dataset.name}: its samples, and with them its runs")
+            continue
+        samples = read_samples(table)
         test = [sample for sample in samples if sample.split == SPLIT]
         if not test:
-            raise DataError(f"{dataset.name}: no sample of split '{SPLIT}'; run the samples stage again")
+            raise DataError(f"{dataset.name}: no sample of split '{SPLIT}'; rerun the samples stage")
         shown = min(len(test), stage.report.tweets or len(test))
         known = frozenset(normalise_mention(e.mention) for s in samples if s.split == "train" for e in s.entities)
         datasets.append(_dataset(results, dataset, test, shown, book))
         for run in stage.runs:
-            if run.dataset == dataset.name:
+            if run.dataset != dataset.name:
+                continue
+            lacks = missing_of_run(results, run)
+            if lacks:
+                missing.append(f"{run.title} on {run.dataset}, seed {run.seed}: {lacks}")
+            else:
                 runs.append(run_json(results, run, test, shown, known))
-                progress.advance()
+            progress.advance()
     progress.finish()
+    tables = [_present(results / f"{name}.json", f"table {name}", missing) for name in stage.tables]
+    teachers = [
+        (name, dataset.name, results / "rationales" / dataset.name / name / "report.json")
+        for dataset in stage.datasets
+        for name in dataset.teachers
+    ]
+    taught = [
+        (dataset, _present(path, f"rationales of {name} for {dataset}", missing)) for name, dataset, path in teachers
+    ]
+    figures = [table for table in tables if table and "panels" in table]
     return {
         "outcomes": OUTCOMES,
         "datasets": datasets,
         "runs": runs,
-        "tables": [_table(results / f"{name}.md", name) for name in stage.tables if name != "figure3"],
-        "figure3": _figure(results / "figure3.csv") if "figure3" in stage.tables else None,
+        "tables": [table for table in tables if table and "panels" not in table],
+        "figure3": figures[0]["panels"] if figures else None,
         "costs": list(costs(stage, results)),
-        "teachers": [
-            _teacher(results / "rationales" / dataset.name / name / "report.json", dataset.name)
-            for dataset in stage.datasets
-            for name in dataset.teachers
-        ],
+        "teachers": [{"dataset": dataset, **report} for dataset, report in taught if report],
         "asked": list(_asked(results, stage.runs)),
+        "missing": missing,
     }
+
+
+def _present(path: Path, what: str, missing: list[str]) -> dict[str, Any] | None:
+    """Read a JSON file; if it is not there yet, say so in `missing` and return None."""
+    if path.exists():
+        return read_report(path)
+    missing.append(what)
+    return None
 
 
 def _dataset(
     results: Path, dataset: ReportDataset, test: Sequence[Sample], shown: int, book: ImageBook
 ) -> dict[str, Any]:
-    report = read_report(results / "samples" / dataset.name / "report.json")
-    holds, types = markdown_page(_text_of(results / "samples" / dataset.name / "report.md"))["blocks"][:2]
+    path = results / "samples" / dataset.name / "report.json"
+    report = read_report(path) if path.exists() else {}
     return {
         "name": dataset.name,
         "fine": dataset.fine,
@@ -85,35 +112,30 @@ def _dataset(
         "all": len(test),
         "tweets": [tweet_json(sample, book.number(sample), dataset.fine) for sample in test[:shown]],
         "report": {
-            "holds": holds,
-            "types": types,
+            "holds": _block("number of", {ROWS.get(k, k): v for k, v in _turned(report.get("splits", {})).items()}),
+            "types": _block("type", _turned(report.get("types", {}))),
             "limit": report.get("limit"),
-            "problems": report["problems"],
+            "problems": report.get("problems", []),
         },
     }
 
 
-def _table(path: Path, name: str) -> dict[str, Any]:
-    return {"name": name, **markdown_page(_text_of(path))}
+def _turned(by_split: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return counts by what they count, then by split."""
+    names = dict.fromkeys(name for counts in by_split.values() for name in counts)
+    return {name: {split: counts.get(name) for split, counts in by_split.items()} for name in names}
 
 
-def _figure(path: Path) -> list[dict[str, Any]]:
-    """Return figure 3's panels: one a data set and backbone, its metrics by strength."""
-    panels: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in table_rows(_text_of(path)):
-        strength, scale = row["strength"], row["scale_strength"]
-        point: dict[str, Any] = {"method": row["method"], "strength": as_number(strength), "seeds": row["seeds"]}
-        point["label"] = f"{strength} (γ {scale})" if scale and scale != strength else strength
-        for name in ("acc_50", "gmner_f1", "mean_iou"):
-            point[name], point[f"{name}_sd"] = as_number(row[name]), as_number(row[f"{name}_sd"])
-        panels.setdefault((row["dataset"], row["backbone"]), []).append(point)
-    return [{"dataset": key[0], "backbone": key[1], "points": points} for key, points in panels.items()]
+def _block(first: str, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    splits = list(dict.fromkeys(split for values in rows.values() for split in values))
+    cells = [[name, *(_cell(values.get(split)) for split in splits)] for name, values in rows.items()]
+    return {"caption": "", "heads": [first, *splits], "numbers": [False, *[True] * len(splits)], "rows": cells}
 
 
-def _text_of(path: Path) -> str:
-    if not path.exists():
-        raise MissingInputError(f"{path}: missing; make it with: snakemake --cores 1 {path}")
-    return path.read_text(encoding="utf-8")
+def _cell(value: Any) -> str:
+    if value is None:
+        return "0"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def costs(stage: ReportStage, results: Path) -> Iterator[dict[str, Any]]:
@@ -136,17 +158,13 @@ def costs(stage: ReportStage, results: Path) -> Iterator[dict[str, Any]]:
             jobs[step, place_of(run), f"{run.dataset} · {run.run} · seed {run.seed}"] = None
     for step, place, what in jobs:
         path = results / "benchmarks" / step / f"{place}.tsv"
-        rows = table_rows(path.read_text(encoding="utf-8"), "\t") if path.exists() else []
-        if rows:
-            measured = {name: as_number(rows[-1].get(key)) for name, key in _MEASURED.items()}
+        if path.exists() and len(found := pd.read_csv(path, sep="\t")):
+            last = found.iloc[-1]
+            measured = {name: without_nan(pd.to_numeric(last.get(key), "coerce")) for name, key in _MEASURED.items()}
             yield {"stage": step, "what": what, **measured}
 
 
 _MEASURED = {"seconds": "s", "cpu": "cpu_time", "memory": "max_rss"}
-
-
-def _teacher(path: Path, dataset: str) -> dict[str, Any]:
-    return {"dataset": dataset, **read_report(path)}
 
 
 def _asked(results: Path, runs: Sequence[ReportRun]) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,12 @@
 """What the page says of each run: scores, analysis of errors, answers to the test tweets."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from gmner.config.stages import ReportRun
 from gmner.core.records import Record, Sample
@@ -11,18 +15,25 @@ from gmner.evaluation.conventions import convention_of
 from gmner.evaluation.error_analysis import analyse
 from gmner.evaluation.f1 import records_of_row
 from gmner.evaluation.scores import rows_of_samples
-from gmner.reporting.html.read_tables import as_number, table_rows, thinned
 from gmner.reporting.html.tweets import answer_json
 from gmner.storage.files import read_json
 
 CURVE_POINTS = 240
-SCORES = ("signature", "samples", "percent", "gmner", "mner", "eeg", "intervals", "parsing", "boxes")
+SCORES = ("signature", "samples", "percent", "gmner", "mner", "eeg", "intervals", "parsing", "boxes", "calibration")
 CURVES = ("loss", "learning_rate", "grad_norm", "token_accuracy", "dev_gmner_f1", "dev_mner_f1", "dev_eeg_f1")
 
 
 def place_of(run: ReportRun) -> str:
     """Return where a run's files lie below results/<stage>/."""
     return f"{run.dataset}/{run.run}/seed{run.seed}"
+
+
+def missing_of_run(results: Path, run: ReportRun) -> str:
+    """Return which result of a run is not there yet, nothing if it can be shown."""
+    for stage, name in (("predictions", "predictions.parquet"), ("scores", "scores.json")):
+        if not (results / stage / place_of(run) / name).exists():
+            return f"its {stage}"
+    return ""
 
 
 def run_json(
@@ -62,29 +73,35 @@ def read_report(path: Path) -> dict[str, Any]:
     try:
         found = read_json(path)
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); delete it and run its stage again") from error
+        raise DataError(f"{path}: not JSON ({error}); delete it and rerun its stage") from error
     if not isinstance(found, dict):
-        raise DataError(f"{path}: expected a JSON object; delete it and run its stage again")
+        raise DataError(f"{path}: expected a JSON object; delete it and rerun its stage")
     return found
 
 
 def curves_json(path: Path) -> dict[str, Any] | None:
-    """Return the columns of a training's curves.csv, at most about 240 steps, None where there is no file."""
+    """Return the columns of a training's curves.csv, at most about 240 steps, None if there is no file."""
     if not path.exists():
         return None
-    rows: list[dict[str, Any]] = [dict(row) for row in table_rows(path.read_text(encoding="utf-8"))]
-    kept = thinned(rows, CURVE_POINTS)
-    found: dict[str, Any] = {"steps": int(rows[-1]["step"]) if rows else 0}
+    rows = pd.read_csv(path)
+    found: dict[str, Any] = {"steps": int(rows["step"].iloc[-1]) if len(rows) else 0}
+    # Counted from the end: the last step is always among those that are kept.
+    kept = rows.iloc[:: -max(1, -(-len(rows) // CURVE_POINTS))].iloc[::-1]
     for name in CURVES:
         # Scores of dev stand at the last step of an epoch only: none of them may be thinned out.
         chosen = rows if name.startswith("dev_") else kept
-        points = [(as_number(row["step"]), as_number(row.get(name))) for row in chosen]
+        points = [(without_nan(x), without_nan(y)) for x, y in zip(chosen["step"], chosen.get(name, []), strict=False)]
         found[name] = [[x, y] for x, y in points if x is not None and y is not None]
     return found
 
 
+def without_nan(value: Any) -> float | None:
+    """Return a number, None for anything that is none or not finite: JSON has no NaN."""
+    return float(value) if isinstance(value, Real) and math.isfinite(value) else None
+
+
 def made_json(path: Path) -> dict[str, Any] | None:
-    """Return from what a trained run was made, for readers, None where there is no run.json."""
+    """Return from what a trained run was made, for readers, None if there is no run.json."""
     if not path.exists():
         return None
     found = read_report(path)

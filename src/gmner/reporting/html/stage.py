@@ -17,8 +17,8 @@ TITLE = "gmner report"
 def make_report(stage: ReportStage, results: Path, out: Path) -> Sizes:
     """Write the page; return its sizes, which are logged too.
 
-    Raises MissingInputError and DataError naming the file that is missing or damaged; an image that cannot be read
-    is left out with a warning.
+    What is not finished yet is named on the page. Raises DataError naming a file that is damaged; an image that cannot
+    be read is left out with a warning.
     """
     book = ImageBook()
     data = gather(stage, results, book)
@@ -32,5 +32,9 @@ def make_report(stage: ReportStage, results: Path, out: Path) -> Sizes:
     names = ", ".join(dataset.name for dataset in stage.datasets)
     page, sizes = build_page(f"{TITLE}: {names}" if names else TITLE, data, images)
     write_text(out, page)
-    log.info("%s: %d tweets, %d runs, %s", out, sum(len(d["tweets"]) for d in data["datasets"]), len(stage.runs), sizes)
+    for one in data["missing"]:
+        log.info("report: not finished yet: %s", one)
+    log.info(
+        "%s: %d tweets, %d runs, %s", out, sum(len(d["tweets"]) for d in data["datasets"]), len(data["runs"]), sizes
+    )
     return sizes

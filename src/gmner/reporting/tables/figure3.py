@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gmner.errors import DataError
-from gmner.reporting.tables.markdown_latex import Block, Page
+import pandas as pd
+
+from gmner.errors import ConfigError, DataError
+from gmner.reporting.tables.made import Made
+from gmner.reporting.tables.pages import Block, Page
 from gmner.reporting.tables.rows import Row, number
 from gmner.storage.files import atomic_path
 
@@ -36,8 +39,34 @@ _STYLES = {
 Panel = tuple[str, str]
 
 
+def figure3(name: str, reported: list[Row], measured: list[Row]) -> Made:
+    """Return Figure 3: its numbers, its drawing, and its panels for the report."""
+    panels = panels_of(measured)
+    if not panels:
+        raise ConfigError(f"tables.{name} has no run to draw; name runs with different strengths")
+    rows = [row for found in panels.values() for row in found]
+    more = {"panels": [panel_json(panel, found) for panel, found in panels.items()]}
+    return Made(rows, FIGURE_COLUMNS, figure_page(panels), more, lambda paths: draw(panels, paths))
+
+
+def panel_json(panel: Panel, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return a panel's points by strength: per cent, with their deviations over seeds (null for one seed)."""
+    points = [
+        {
+            "method": row.method,
+            "strength": row.strength,
+            "label": _strength(row),
+            "seeds": list(row.seeds),
+            **{name: row.scores[name] for name in METRICS},
+            **{f"{name}_sd": row.sds.get(name) for name in METRICS},
+        }
+        for row in rows
+    ]
+    return {"dataset": panel[0], "backbone": panel[1], "points": points}
+
+
 def panels_of(rows: Sequence[Row]) -> dict[Panel, list[Row]]:
-    """Return the rows of each data set and backbone by strength; raises DataError where a strength comes twice."""
+    """Return the rows of each dataset and backbone by strength; raises DataError if a strength appears twice."""
     panels: dict[Panel, list[Row]] = {}
     for row in rows:
         if row.strength is None:
@@ -63,10 +92,9 @@ def figure_page(panels: dict[Panel, list[Row]]) -> Page:
     for (dataset, backbone), rows in panels.items():
         seeds = sorted({seed for row in rows for seed in row.seeds})
         caption = f"Measured on {dataset} with backbone {backbone} (seeds {', '.join(map(str, seeds))})"
-        block = Block(caption, ["Strength", "Run", *METRICS.values()], text_columns=2)
-        for row in rows:
-            block.lines.append([_strength(row), row.method, *(_value(row, name) for name in METRICS)])
-        blocks.append(block)
+        lines = [[_strength(row), row.method, *(_value(row, name) for name in METRICS)] for row in rows]
+        frame = pd.DataFrame(lines, columns=["Strength", "Run", *METRICS.values()])
+        blocks.append(Block(caption, frame, text_columns=2))
     mixed = any(_mixed(row) for rows in panels.values() for row in rows)
     return Page(
         f"Figure 3: strength of box perturbation ({_axis(mixed)})",
@@ -103,7 +131,7 @@ def draw(panels: dict[Panel, list[Row]], paths: Sequence[Path]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of every font in a PDF
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every table of every font in a PDF
     import matplotlib.pyplot as plt
 
     settings: Any = {"font.size": 9, "pdf.fonttype": 42, "savefig.dpi": 200, "font.family": "DejaVu Sans"}

@@ -1,35 +1,45 @@
 """Rows of a table: what the paper printed, and what was measured, with everything that identifies a number."""
 
-import csv
-import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gmner.config.stages import TableRow
 from gmner.errors import DataError, MissingInputError
-from gmner.evaluation.bootstrap import Comparison, compare, mean_and_deviation
+from gmner.evaluation.bootstrap import mean_and_deviation
+from gmner.evaluation.metrics import metric_of
 from gmner.evaluation.scores import tweet_rows
+from gmner.evaluation.seeds import MethodComparison, compare_over_seeds, score_over_seeds
 from gmner.storage.files import read_json
 
-GROUPS = {"tuned": "End to end", "untuned": "Untuned backbone", "api": "Provider's model, untrained"}
+GROUPS = {
+    "tuned": "End to end",
+    "untuned": "Untuned backbone",
+    "api": "Provider's model, untrained",
+    "external": "Another system, counted here",
+}
+"""What a table calls the kinds of runs; a kind without an entry is called by its own name."""
+
 TASK_SCORES = ("gmner_f1", "mner_f1", "eeg_f1")
 REGION_SCORES = ("acc_50", "mean_iou")
 IDENTITY = ("method", "group", "source", "dataset", "backbone", "teacher", "seeds", "samples")
 TABLE_COLUMNS = (*IDENTITY, *TASK_SCORES, *(f"{name}_sd" for name in TASK_SCORES), "signature")
-"""Columns of table1.csv. Tables 2 and 3 add `difference` and `p_value`, against their first measured run."""
+"""Columns of table1.csv. Tables 2 to 4 add DIFFERENCE, against their first end-to-end run."""
+DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value", "statement")
 
 PAPER_COLUMNS = ("method", "group", "source", "dataset", "backbone", "teacher", *TASK_SCORES, "citation")
 
 
 @dataclass
 class Row:
-    """One method on one data set. Scores are in per cent; `sds` are over seeds, empty for one seed.
+    """One method on one dataset. Scores are in per cent; `sds` are over seeds, empty for one seed.
 
-    `intervals` are those of a single seed's scores over tweets; `tweets` holds each seed's counts of tweets for paired
-    tests; `compared` says how the row differs from its table's reference.
+    `intervals` are over tweets, and over seeds if there are several; `tweets` holds each seed's counts of tweets for
+    paired tests; `compared` says how the row differs from its table's reference; `gold` are the numbers of gold
+    entities and of groundable ones; `about` are further columns of a reported row.
     """
 
     method: str
@@ -48,7 +58,9 @@ class Row:
     strength: float | None = None  # of the centre's shift (beta)
     scale_strength: float | None = None  # of the scale's change (gamma); in Figure 3 the same number as beta
     tweets: dict[int, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
-    compared: Comparison | None = None
+    compared: MethodComparison | None = None
+    gold: tuple[int, int] | None = None
+    about: dict[str, str] = field(default_factory=dict)
 
     @property
     def measured(self) -> bool:
@@ -60,14 +72,13 @@ def reported_rows(path: Path) -> list[Row]:
     """Read the paper's printed numbers; raises DataError naming file and line."""
     if not path.exists():
         raise MissingInputError(f"{path}: the paper's numbers are missing; it is part of the repository: check it out")
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != PAPER_COLUMNS:
-            raise DataError(f"{path}:1: expected the columns {', '.join(PAPER_COLUMNS)}, found {reader.fieldnames}")
-        return [_reported_row(path, number, line) for number, line in enumerate(reader, start=2)]
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(frame.columns[: len(PAPER_COLUMNS)]) != PAPER_COLUMNS:
+        raise DataError(f"{path}:1: expected the columns {', '.join(PAPER_COLUMNS)}, found {list(frame.columns)}")
+    return [_reported_row(path, number, line) for number, line in enumerate(frame.to_dict("records"), start=2)]
 
 
-def _reported_row(path: Path, number: int, line: Mapping[str, str]) -> Row:
+def _reported_row(path: Path, number: int, line: dict[Any, str]) -> Row:
     if line["source"] != "reported":
         raise DataError(f"{path}:{number}: source is {line['source']!r}, expected 'reported'")
     try:
@@ -83,13 +94,14 @@ def _reported_row(path: Path, number: int, line: Mapping[str, str]) -> Row:
         teacher=line["teacher"],
         citation=line["citation"],
         scores=scores,
+        about={str(name): cell for name, cell in line.items() if name not in PAPER_COLUMNS},
     )
 
 
 def measured_rows(rows: Iterable[TableRow], given: Sequence[Path]) -> list[Row]:
-    """Return one row for each run and data set, in their first order, from all its seeds' score files.
+    """Return one row for each run and dataset, in their first order, from all its seeds' score files.
 
-    Raises MissingInputError naming the files that are not there, and DataError where seeds were counted differently.
+    Raises MissingInputError naming the files that are not there, and DataError if seeds were counted differently.
     """
     asked = _found(rows, given)
     _check_files(asked)
@@ -134,7 +146,7 @@ def _measured_row(rows: Sequence[TableRow]) -> Row:
         raise DataError(f"run '{first.run}' on {first.dataset}: its seeds have {sizes} samples: rerun the scores")
     result = Row(
         method=first.title,
-        group=GROUPS[first.kind],
+        group=GROUPS.get(first.kind, first.kind),
         source="measured",
         dataset=first.dataset,
         backbone=first.backbone,
@@ -144,6 +156,7 @@ def _measured_row(rows: Sequence[TableRow]) -> Row:
         signature=signatures[0],
         strength=first.strength,
         scale_strength=first.scale_strength,
+        gold=(reports[0]["gmner"]["gold"], reports[0]["regions"]["groundable"]),
         tweets={row.seed: report["tweets"] for row, report in zip(rows, reports, strict=True)},
     )
     for name in (*TASK_SCORES, *REGION_SCORES):
@@ -153,13 +166,17 @@ def _measured_row(rows: Sequence[TableRow]) -> Row:
             result.sds[name] = deviation
     if len(reports) == 1:
         result.intervals = {name: (i["low"], i["high"]) for name, i in reports[0]["intervals"].items()}
+    else:
+        for name in TASK_SCORES:
+            over = score_over_seeds([tweet_rows(report, name) for report in reports], metric_of(name).value)
+            result.intervals[name] = (over.low, over.high)
     return result
 
 
 def _read_scores(path: str) -> Any:
     try:
         found = read_json(path)
-        for name in ("signature", "samples", "percent", "tweets", "intervals"):
+        for name in ("signature", "samples", "percent", "tweets", "intervals", "gmner", "regions"):
             found[name]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a file of scores ({error!r}); delete it and rerun the scores") from error
@@ -167,7 +184,7 @@ def _read_scores(path: str) -> Any:
 
 
 def compare_with_first(rows: Sequence[Row]) -> None:
-    """Compare each measured row with the first tuned one of its data set, on the tweets of the seeds both have."""
+    """Compare each measured row with the first end-to-end one of its dataset, if both were counted alike."""
     references: dict[str, Row] = {}
     for row in rows:
         if row.measured and row.group == GROUPS["tuned"]:
@@ -178,37 +195,59 @@ def compare_with_first(rows: Sequence[Row]) -> None:
             row.compared = compare_rows(row, reference)
 
 
-def compare_rows(row: Row, reference: Row) -> Comparison | None:
-    """Return the paired tests of GMNER F1 between two rows, None where their tweets or their conventions differ.
+def compare_rows(row: Row, reference: Row, metric: str = "gmner_f1") -> MethodComparison | None:
+    """Return what two rows' difference says of their methods, None if their tweets or their conventions differ.
 
-    A tweet is one observation however many seeds answered it: its counts are summed over a row's seeds, and stand for
-    as many answers on both sides. The difference is that of the two rows' numbers, which are means over seeds.
+    Seeds and tweets both vary (`gmner.evaluation.seeds`); with one seed on a side nothing is said.
     """
     tweets = [*row.tweets.values(), *reference.tweets.values()]
     if row.signature != reference.signature or any(one["sample_id"] != tweets[0]["sample_id"] for one in tweets):
         return None
-    answers = math.lcm(len(row.tweets), len(reference.tweets))
-    ours, theirs = (
-        sum(tweet_rows({"tweets": one}) for one in side.tweets.values()) * (answers // len(side.tweets))
-        for side in (row, reference)
-    )
-    return replace(compare(ours, theirs), difference=row.scores["gmner_f1"] - reference.scores["gmner_f1"])
+    ours, theirs = ([tweet_rows({"tweets": one}, metric) for one in side.tweets.values()] for side in (row, reference))
+    return compare_over_seeds(ours, theirs, metric_of(metric).value)
+
+
+def none_everywhere(rows: Sequence[Row]) -> list[Row]:
+    """Return for each dataset and convention of measured rows what answering 'no region' everywhere would score.
+
+    All mentions and types as annotated, none with a box: right are exactly the gold entities without a region. A
+    model that grounds anything at all should be above it. Counted from the gold entities of the rows' score files.
+    """
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row.gold and (row.dataset, row.signature) not in found:
+            entities, groundable = row.gold
+            share = 100 * (entities - groundable) / entities
+            found[row.dataset, row.signature] = Row(
+                method="None everywhere",
+                group="Trivial baseline",
+                source="computed",
+                dataset=row.dataset,
+                samples=row.samples,
+                scores={"gmner_f1": share, "mner_f1": 100.0, "eeg_f1": share},
+                signature=row.signature,
+            )
+    return list(found.values())
 
 
 def cells(row: Row) -> dict[str, str]:
-    """Return a row as cells of a tidy table: per cent with two decimals, empty where not known."""
+    """Return a row as cells of a tidy table: per cent with two decimals, empty if not known."""
     found = {name: str(getattr(row, name)) for name in IDENTITY}
     found["seeds"] = ";".join(str(seed) for seed in row.seeds)
     found["samples"] = "" if row.samples is None else str(row.samples)
     for name in (*TASK_SCORES, *REGION_SCORES):
         found[name] = number(row.scores.get(name))
         found[f"{name}_sd"] = number(row.sds.get(name))
-    found["signature"] = row.signature
+        found[f"{name}_low"], found[f"{name}_high"] = (number(side) for side in row.intervals.get(name, (None, None)))
+    found["signature"], found["citation"] = row.signature, row.citation
     found["strength"] = "" if row.strength is None else f"{row.strength:g}"
     found["scale_strength"] = "" if row.scale_strength is None else f"{row.scale_strength:g}"
-    found["difference"] = number(row.compared.difference) if row.compared else ""
-    found["p_value"] = f"{row.compared.p_randomisation:.4f}" if row.compared else ""
-    return found
+    one = row.compared
+    found["difference"] = number(one.difference) if one else ""
+    found["difference_low"], found["difference_high"] = (number(one.low), number(one.high)) if one else ("", "")
+    found["p_value"] = f"{one.p:.4f}" if one and one.p is not None else ""
+    found["statement"] = (one.statement or "") if one else ""
+    return {**found, **row.about}
 
 
 def number(value: float | None) -> str:
@@ -223,10 +262,7 @@ def _no_formula(cell: str) -> str:
 
 def to_csv(rows: Iterable[Row], columns: Sequence[str]) -> str:
     """Return rows as CSV text with these columns."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for row in rows:
-        found = cells(row)
-        writer.writerow(found | {name: _no_formula(found[name]) for name in IDENTITY})
-    return stream.getvalue()
+    frame = pd.DataFrame([cells(row) for row in rows], columns=list(columns))
+    words = [name for name in columns if name in IDENTITY]
+    frame[words] = frame[words].map(_no_formula)
+    return frame.to_csv(index=False, lineterminator="\n")

@@ -1,44 +1,34 @@
-"""The stage `table`: from score files and the paper's numbers to a table for programs, for reading and for papers."""
+"""The stage `tables`: from score files and printed numbers to one table for programs, for reading and for papers."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from gmner.config.stages import TableStage
 from gmner.errors import ConfigError
-from gmner.reporting.tables.figure3 import FIGURE_COLUMNS, draw, figure_page, panels_of
-from gmner.reporting.tables.markdown_latex import to_latex, to_markdown
-from gmner.reporting.tables.paper_layout import page_of
-from gmner.reporting.tables.rows import TABLE_COLUMNS, compare_with_first, measured_rows, reported_rows, to_csv
-from gmner.storage.files import write_text
-
-COLUMNS = {
-    "table1": TABLE_COLUMNS,
-    "table2": (*TABLE_COLUMNS, "difference", "p_value"),
-    "table3": (*TABLE_COLUMNS, "difference", "p_value"),
-}
+from gmner.reporting.tables import TABLES
+from gmner.reporting.tables.made import Made
+from gmner.reporting.tables.pages import to_json, to_latex, to_markdown
+from gmner.reporting.tables.rows import measured_rows, reported_rows, to_csv
+from gmner.storage.files import write_json, write_text
 
 
 def make_table(stage: TableStage, scores: Sequence[Path], paper: Path | None, out: Path) -> None:
-    """Write `out` (CSV) and beside it the other forms: .md and .tex of a table, .md, .png and .pdf of the figure.
+    """Write `out` (CSV) and beside it .md, .json, and .tex of a table or .png and .pdf of a figure.
 
-    Raises MissingInputError where a score file or the paper's numbers are missing.
+    Raises MissingInputError if a score file or the printed numbers are missing.
     """
-    measured = measured_rows(stage.rows, scores)
-    if stage.name == "figure3":
-        panels = panels_of(measured)
-        if not panels:
-            raise ConfigError("tables.figure3 has no run to draw; name runs with different strengths")
-        draw(panels, [out.with_suffix(".png"), out.with_suffix(".pdf")])
-        write_text(out.with_suffix(".md"), to_markdown(figure_page(panels)))
-        write_text(out, to_csv([row for rows in panels.values() for row in rows], FIGURE_COLUMNS))
-        return
-    if paper is None:
-        raise ConfigError(
-            f"{stage.name} needs --paper, the numbers that the paper printed: workflow/paper/{stage.name}.csv"
-        )
-    compare_with_first(measured)
-    rows = [*reported_rows(paper), *measured]
-    page = page_of(stage.name, rows)
-    write_text(out.with_suffix(".md"), to_markdown(page))
-    write_text(out.with_suffix(".tex"), to_latex(page, stage.name))
-    write_text(out, to_csv(rows, COLUMNS[stage.name]))
+    entry = TABLES.get(stage.name)
+    if entry is None:
+        known = ", ".join(TABLES)
+        raise ConfigError(f"no table is called '{stage.name}'; there are {known}")
+    if entry.paper and paper is None:
+        raise ConfigError(f"{stage.name} needs --paper, the numbers that were printed: workflow/paper/{stage.name}.csv")
+    reported = reported_rows(paper) if entry.paper and paper is not None else []
+    made: Made = entry.load()(stage.name, reported, measured_rows(stage.rows, scores))
+    if made.draw is not None:
+        made.draw([out.with_suffix(".png"), out.with_suffix(".pdf")])
+    else:
+        write_text(out.with_suffix(".tex"), to_latex(made.page, stage.name))
+    write_text(out.with_suffix(".md"), to_markdown(made.page))
+    write_json(out.with_suffix(".json"), {"name": stage.name, **to_json(made.page), **made.more})
+    write_text(out, to_csv(made.rows, made.columns))
