@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gmner.datasets.conll import Span, _read_any, _read_usual, _usual_form, read_conll, spans_of
-from gmner.datasets.escapes import decode_name, decode_tokens, has_escape
+from gmner.core.mentions import decode_name, decode_tokens, has_escape
 from gmner.errors import DataError
 
 

@@ -6,7 +6,8 @@ from gmner.config.data import TwitterDataset
 from gmner.core.entity_types import FINE_TO_COARSE
 from gmner.datasets.oddities import Problems
 from gmner.datasets.report import count_drafts, count_samples
-from gmner.datasets.samples import Folders, read_annotations
+from gmner.datasets.samples import Folders
+from gmner.datasets.twitter import read_annotations
 
 TABLE = {
     "tweets": (7000, 1500, 1500),

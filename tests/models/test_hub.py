@@ -185,7 +185,7 @@ def test_two_that_copy_one_backbone_wait_for_each_other(backbone: Path, tmp_path
     for thread in threads:
         thread.join(60)
     assert len(ended) == 4 and len(set(ended)) == 1  # made once, then left alone
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["shared"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".shared.lock", "shared"]
 
 
 def test_a_file_that_is_not_the_hubs_is_refused(hub: Hub, tmp_path: Path) -> None:

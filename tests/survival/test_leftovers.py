@@ -8,7 +8,7 @@ import pytest
 
 from gmner.llm_client.folders import lock_of
 from gmner.storage.files import write_json
-from gmner.storage.leftovers import half_written, is_half_written, remove_half_written
+from gmner.storage.files import half_written, is_half_written, remove_half_written
 
 DIE = """
 import os, sys

@@ -1,5 +1,6 @@
-"""Data sets: drawn ones, the Twitter ones made from downloads, and the user's own."""
+"""Datasets: drawn ones, the Twitter ones made from downloads, and the user's own."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -8,8 +9,29 @@ from gmner.config.base import Settings
 from gmner.core.entity_types import COARSE_TYPES, all_fine_types
 
 
-class DemoDataset(Settings):
-    """Drawn scenes with invented tweets, made by a seeded generator: so many samples a split."""
+class DatasetBase(Settings):
+    """What a plan asks of any dataset."""
+
+    fine: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The types that a model may answer with."""
+        return all_fine_types() if self.fine else COARSE_TYPES
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources that are downloaded first."""
+        return ()
+
+    @property
+    def folders(self) -> Mapping[str, str]:
+        """Folders of the user's that are read, each by what it holds: `annotations` (maybe images too) or `images`."""
+        return {}
+
+
+class DemoDataset(DatasetBase):
+    """Drawn scenes with invented tweets, made by a seeded generator: that many samples per split."""
 
     kind: Literal["demo"] = "demo"
     fine: bool = False  # label with the fine types of Twitter-FMNERG
@@ -18,13 +40,8 @@ class DemoDataset(Settings):
     test: int = Field(300, ge=1)
     seed: int = Field(0, ge=0)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The types that a model may answer with."""
-        return all_fine_types() if self.fine else COARSE_TYPES
 
-
-class TwitterDataset(Settings):
+class TwitterDataset(DatasetBase):
     """Twitter-GMNER, or, with `fine`, Twitter-FMNERG (the same tweets, images and boxes)."""
 
     kind: Literal["twitter"] = "twitter"
@@ -40,13 +57,8 @@ class TwitterDataset(Settings):
         return self
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The types that a model may answer with."""
-        return all_fine_types() if self.fine else COARSE_TYPES
-
-    @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the sources that are needed."""
+        """Names of the sources that are downloaded first."""
         names = ["twitter-gmner"]
         if self.images_dir is None:
             names.append("twitter-images")
@@ -54,20 +66,31 @@ class TwitterDataset(Settings):
             names.append("twitter-fmnerg")
         return tuple(names)
 
+    @property
+    def folders(self) -> Mapping[str, str]:
+        """The user's own folder of images, if it is named."""
+        return {} if self.images_dir is None else {"images": self.images_dir}
 
-class FolderDataset(Settings):
+
+class FolderDataset(DatasetBase):
     """The user's own annotations and images, in the folder format of docs/own-data.md."""
 
     kind: Literal["folder"] = "folder"
     path: str = Field(min_length=1)
-    types: tuple[str, ...] = Field(COARSE_TYPES, min_length=1)  # of the fine column, where `fine` is set
+    types: tuple[str, ...] = Field(COARSE_TYPES, min_length=1)  # of the fine column if `fine` is set
     fine: bool = False
     limit: int | None = Field(None, ge=1)
+    split_punctuation: bool = False  # cut `text` of JSON lines at punctuation too
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The types that a model may answer with."""
         return self.types
+
+    @property
+    def folders(self) -> Mapping[str, str]:
+        """The folder itself."""
+        return {"annotations": self.path}
 
 
 DatasetSettings = Annotated[DemoDataset | TwitterDataset | FolderDataset, Field(discriminator="kind")]

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from gmner.core.mentions import decode_name
 from gmner.core.records import Box, Entity
-from gmner.datasets.escapes import decode_name
 from gmner.datasets.oddities import Problems
 from gmner.datasets.voc import VocFile
 
@@ -15,7 +15,7 @@ SPLITS = ("train", "dev", "test")
 
 
 class Draft(NamedTuple):
-    """One annotated tweet. `annotated_wh` is the image's size as its boxes count it, None where none says.
+    """One annotated tweet. `annotated_wh` is the image's size as its boxes count it, None if nothing says.
 
     `where` names the file and line it came from; `image` is the image's own path where the data gives one;
     `raw_escapes` counts the tokens that held an html escape, `box_objects` the boxes in the image's file,
@@ -78,7 +78,7 @@ def _with_boxes(entity: Entity, boxes: Mapping[str, Sequence[Box]]) -> Entity:
 
 
 def clip_boxes(draft: Draft, size_wh: tuple[int, int], problems: Problems) -> Draft:
-    """Cut boxes at the image's edge and leave out those without an area in it, noting both."""
+    """Cut boxes at the image's edge and leave out those thinner than a pixel in it, noting both."""
     if all(_inside(box, size_wh) for entity in draft.entities for box in entity.boxes):
         return draft
     return draft._replace(entities=tuple(_clipped(draft, entity, size_wh, problems) for entity in draft.entities))
@@ -97,7 +97,7 @@ def _clipped(draft: Draft, entity: Entity, size_wh: tuple[int, int], problems: P
         x1, x2 = (min(max(x, 0.0), float(size_wh[0])) for x in box[0::2])
         y1, y2 = (min(max(y, 0.0), float(size_wh[1])) for y in box[1::2])
         text = f"{draft.image_id} '{entity.mention}' {list(box)} in {size_wh[0]}x{size_wh[1]}"
-        if x1 < x2 and y1 < y2:
+        if x2 - x1 >= 1 and y2 - y1 >= 1:
             problems.add("box_outside", draft.split, text)
             kept.append((x1, y1, x2, y2))
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gmner.storage.files import sha256_of_json
-from gmner.storage.leftovers import remove_half_written
+from gmner.storage.files import remove_half_written
 from gmner.storage.locks import held
 
 

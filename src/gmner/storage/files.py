@@ -1,38 +1,50 @@
-"""Writing files so that a half-written one never looks finished."""
+"""Files that are whole or not there: written beside their name, synced to disk, then renamed; and what kills left."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
+import re
+import secrets
+import stat
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from gmner.errors import DataError
 from gmner.runtime.system_errors import name_path
 
 CHUNK_BYTES = 1 << 20
+# Some file systems cannot sync a folder; there the rename is as durable as they make it.
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
+# `.<name>.<eight hex digits><suffix of the name>`, beside the file that it is to become.
+_HALF_WRITTEN = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}(?P<suffix>\.[^.]+)")
+_NO_FILES = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
 
-    The rename is atomic because both names are in one folder (POSIX `rename`), and the bytes are flushed to
-    the disk first, so that a crash leaves either the old file or the new one.
+    Durable: the file's bytes are synced before the rename, and the folder after it, so that a crash leaves either the
+    old file or the new one, and a file written later is never there without one written earlier. The rename is atomic
+    because both names are in one folder (POSIX `rename`). The file's mode is what the umask leaves of 0666.
     """
     target = Path(path)
-    with _named(target):
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}{target.suffix}"
+    with _named(target, temporary):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
-    os.close(handle)
-    temporary = Path(name)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         with _named(target, temporary):
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())
+            sync_path(temporary)
             temporary.replace(target)
             sync_path(target.parent)
     finally:
@@ -40,43 +52,41 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _named(target: Path, temporary: Path | None = None) -> Iterator[None]:
+def _named(target: Path, temporary: Path) -> Iterator[None]:
     """Let what the system refuses name the file that was to be written: it says the temporary one's name, or none."""
     try:
         yield
     except OSError as error:
-        if temporary is None or error.filename in (None, str(temporary)):
+        if error.filename in (None, str(temporary)):
             name_path(error, target)
         raise
 
 
-def sync_tree(folder: Path | str) -> None:
-    """Flush every file and folder below `folder`, and its own name, to the disk.
-
-    To be called before the mark that says the folder is complete: after a power cut, a mark without its payload would
-    make half a folder look whole.
-    """
-    place = Path(folder)
-    for path in sorted(place.rglob("*")):
-        if path.is_file() or path.is_dir():
-            sync_path(path)
-    sync_path(place)
-    sync_path(place.parent)
-
-
 def sync_path(path: Path | str) -> None:
-    """Flush one file's bytes, or a folder's list of names, to the disk."""
+    """Wait until a file's bytes, or a folder's list of names, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC or not stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise
     finally:
         os.close(handle)
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def sync_tree(folder: Path | str) -> None:
+    """Wait until all files below `folder`, and all names down to its own, are on the disk.
+
+    To be called before the mark that says the folder is complete: after a power cut, a mark without its payload would
+    make half a folder look whole.
+    """
+    for place, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            path = Path(place, name)
+            if path.is_file():
+                sync_path(path)
+        sync_path(place)
+    sync_path(Path(folder).parent)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -103,6 +113,39 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def refuse_special(path: Path | str) -> None:
+    """Raise DataError if `path` is a named pipe, a socket or a device: reading one may wait for ever, or never end.
+
+    A missing file and a folder pass: opening them says what they are.
+    """
+    try:
+        kind = stat.S_IFMT(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return
+    if kind in _NO_FILES:
+        raise DataError(f"{path}: is {_NO_FILES[kind]}, expected a file; put its contents into a file")
+
+
+def read_text(path: Path | str, expected: str) -> str:
+    """Return a file of somebody's as text: UTF-8, with or without a byte order mark, line ends as they are.
+
+    `expected` says in words what the file should hold. Raises DataError, naming file and line, if it is missing, no
+    file, unreadable, or not UTF-8.
+    """
+    refuse_special(path)
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: the file is missing; expected {expected} there") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected {expected} there") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file") from error
+
+
 def sha256_of_file(path: Path | str) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     digest = hashlib.sha256()
@@ -116,3 +159,24 @@ def sha256_of_json(value: Any) -> str:
     """Return the SHA-256 of a value's canonical JSON (sorted keys, no spaces), in hex."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def is_half_written(name: str) -> bool:
+    """Say whether a file's name is that of a file that `atomic_path` never finished, because its process was killed."""
+    found = _HALF_WRITTEN.fullmatch(name)
+    return found is not None and found["name"].endswith(found["suffix"])
+
+
+def half_written(folder: Path, without: Collection[str] = ()) -> Iterator[Path]:
+    """Yield the half-written files below `folder`; links and folders named in `without` are not followed."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in without]
+        yield from (Path(place, name) for name in files if is_half_written(name))
+
+
+def remove_half_written(folder: Path, without: Collection[str] = ()) -> int:
+    """Remove the half-written files below `folder`; nobody may be writing there. Return how many there were."""
+    found = list(half_written(folder, without))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)

@@ -18,6 +18,7 @@ from PIL import (
 )
 
 from gmner.errors import DataError, MissingInputError
+from gmner.storage.files import refuse_special
 
 FORMATS = tuple(
     plugin.format
@@ -58,6 +59,7 @@ def open_image(path: Path | str, size_wh: tuple[int, int] | None = None) -> Imag
 @contextlib.contextmanager
 def reading(path: Path | str) -> Iterator[None]:
     """Turn whatever opening or decoding an image raises into an error that names the file."""
+    refuse_special(path)
     try:
         yield
     except FileNotFoundError as error:

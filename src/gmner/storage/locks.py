@@ -2,12 +2,11 @@
 
 import contextlib
 import errno
-import fcntl
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 RESULT_NEUTRAL = True  # who may write, not what
 
@@ -19,37 +18,28 @@ log = logging.getLogger(__name__)
 def held(folder: Path) -> Iterator[None]:
     """Hold `folder`, which need not exist, alone; wait for another process that holds it.
 
-    By a lock on the file `.<name>.lock` beside it, which the system gives back however a process ends, and which is
-    removed when it is not needed any more. A file system without locks is warned of, and nothing is held there.
+    By `flock` on the file `.<name>.lock` beside it. The system gives the lock back however a process ends; the empty
+    file stays, since removing a lock file lets two processes hold it. On NFS the lock holds between machines if the
+    server gives locks (Linux does, since 2.6.12). If the file system has none, a warning says so and nothing is held:
+    a lock that only a file's existence stands for would survive a killed process.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.parent / f".{folder.name}.lock"
-    with contextlib.ExitStack() as stack:
-        while True:
-            file = stack.enter_context(path.open("a+b"))
-            if not _locked(file, folder):
-                break
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    break  # else it was removed by the one that held it, and a third may hold its successor
-            stack.pop_all().close()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock", poll_interval=0.2, fallback_to_soft=False)
+    _acquire(lock, folder)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _locked(file: IO[bytes], folder: Path) -> bool:
-    """Wait for the lock of an open file; False where there are no locks."""
+def _acquire(lock: FileLock, folder: Path) -> None:
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(timeout=0)
+        except Timeout:
             log.info("%s: another process is at it; waiting until it has ended", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock.acquire()
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if isinstance(error, Timeout) or error.errno not in _NO_LOCKS:
             raise
         log.warning("%s: no locks on this file system (%s); let one workflow at a time work there", folder, error)
-        return False
-    return True

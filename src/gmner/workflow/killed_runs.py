@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gmner.storage.leftovers import remove_half_written
+from gmner.storage.files import remove_half_written
 
 LOGGER = logging.getLogger(__name__)
 PLACE = Path(".snakemake", "gmner")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from gmner.storage.leftovers import is_half_written
+from gmner.storage.files import is_half_written
 from tests.helpers.survival.killing import Killer, Start
 from tests.helpers.survival.ledger import Kill
 from tests.helpers.survival.progress import batches

@@ -1,6 +1,6 @@
-"""The demo data sets: drawn scenes with tweets, made by a seeded generator.
+"""The demo datasets: drawn scenes with tweets, made by a seeded generator.
 
-Each sample has a generator of its own, seeded by the data set, the split and its number: more samples never
+Each sample has a generator of its own, seeded by the dataset, the split and its number: more samples never
 change the first ones, and any sample can be made alone. Train boxes carry an annotator's noise; dev and test
 boxes are exact. Names of one split occur in no other (see `names`).
 """
@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gmner.config.data import DemoDataset
 from gmner.core.records import Box, Entity, Sample
+from gmner.datasets.oddities import Problems
+from gmner.datasets.samples import Built, Folders
 from gmner.demo.data.scenes import IMAGE_SIDE, draw_scene_plan, paint
 from gmner.demo.data.tweets import Tweet, write_tweet
+from gmner.errors import MissingInputError
 from gmner.runtime.system_errors import at
+from gmner.storage.files import sync_tree
 
 SPLITS = ("train", "dev", "test")
 BOX_NOISE = 0.06
@@ -23,6 +28,14 @@ BOX_NOISE = 0.06
 _JPEG_QUALITY = 95
 # Keeps these generators apart from those of the backbone's own scenes.
 _STREAM = 7
+
+
+def build_demo(settings: DemoDataset, dataset: str, folders: Folders) -> Built:
+    """Make the samples of a demo dataset: draw them, their images into `folders.drawn`."""
+    if folders.drawn is None:
+        raise MissingInputError("the demo needs a folder for the images it draws")
+    counts = {"train": settings.train, "dev": settings.dev, "test": settings.test}
+    return Built(write_demo(folders.drawn, dataset, counts, settings.fine, settings.seed), Problems(), [])
 
 
 def draw_sample(dataset: str, split: str, number: int, fine: bool, seed: int) -> tuple[Sample, Image.Image]:
@@ -76,9 +89,9 @@ def draw_dataset(dataset: str, counts: dict[str, int], fine: bool, seed: int) ->
 
 
 def write_demo(images_dir: Path, dataset: str, counts: dict[str, int], fine: bool, seed: int) -> list[Sample]:
-    """Draw a demo data set; images go to `images_dir` as JPEG, and the samples are returned with their paths.
+    """Draw a demo dataset; images go to `images_dir` as JPEG, and the samples are returned with their paths.
 
-    The images are not flushed one by one: the table of samples, written after them, says that all are there.
+    The images are synced to disk: the table of samples, written after them, says that all are there.
     """
     images_dir.mkdir(parents=True, exist_ok=True)
     samples = []
@@ -87,4 +100,5 @@ def write_demo(images_dir: Path, dataset: str, counts: dict[str, int], fine: boo
         with at(path):
             image.save(path, format="JPEG", quality=_JPEG_QUALITY)
         samples.append(replace(sample, image_path=path.as_posix()))
+    sync_tree(images_dir)
     return samples
