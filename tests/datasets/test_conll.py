@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmner.datasets.conll import Span, _read_any, _read_usual, _usual_form, read_conll, spans_of
 from gmner.core.mentions import decode_name, decode_tokens, has_escape
+from gmner.datasets.conll import Span, read_conll, spans_of
+from gmner.datasets.malformed import Malformed
 from gmner.errors import DataError
 
 
@@ -60,19 +61,15 @@ def test_malformed_text_names_file_and_line(tmp_path, text, message):
     assert message in str(error.value)
 
 
-USUAL = "IMGID:7\nAnn\tB-PER\nLee\tI-PER\n\nIMGID:O_8\nin\tO\nRome\tB-LOC\n\n"
-CHANGES = ["", " ", "\n", "\n\n", "\t", "\r", "IMGID:", "IMGID:9", "/", "\0", "\x1f", "\x85", "\u2028", "O", "x", ".."]
-
-
-@given(st.integers(0, len(USUAL)), st.integers(0, 9), st.sampled_from(CHANGES), st.integers(1, 2))
-def test_the_usual_form_is_read_as_any_other(place, length, change, columns):
-    text = USUAL[:place] + change + USUAL[place + length :]
-    if _usual_form(columns).fullmatch(text) is not None:
-        assert _read_usual(text, columns) == _read_any("train.txt", text, columns)
-
-
-def test_the_usual_form_is_known():
-    assert _usual_form(1).fullmatch(USUAL) is not None and _usual_form(2).fullmatch(USUAL) is None
+def test_reading_goes_on_behind_a_malformed_line_and_lists_the_first_twenty(tmp_path):
+    path = write(tmp_path, "".join(f"IMGID:{n}\nAnn\tX\nBob\tY\n\nIMGID:g{n}\nok\tO\n\n" for n in range(30)))
+    with pytest.raises(DataError) as error:
+        read_conll(path)
+    told = str(error.value).splitlines()
+    assert told[0] == "30 problems in the annotations:" and told[-1] == "… and 10 more" and len(told) == 22
+    assert [line.split(":")[1] for line in told[1:-1]] == [str(2 + 7 * n) for n in range(20)]
+    malformed = Malformed()
+    assert len(read_conll(path, malformed=malformed)) == malformed.count == 30
 
 
 def test_missing_file_is_named(tmp_path):

@@ -90,7 +90,7 @@ def test_a_mention_given_twice_takes_the_next_occurrence(folder):
         (tweet(*[{"mention": "Rome", "type": "LOC"}] * 2), "the mention 'Rome' occurs less often than it is annotated"),
         (tweet({"type": "LOC"}), "an entity needs 'mention', or 'start' and 'end'"),
         (tweet({"mention": "Rome"}), "entity 'Rome' has no 'type'"),
-        (tweet({"mention": "Rome", "type": "LOCATION"}), "type 'LOCATION' is none of the data set's types; did you"),
+        (tweet({"mention": "Rome", "type": "LOCATION"}), "type 'LOCATION' is none of the dataset's types; did you"),
         (tweet({"start": 5, "end": 9, "type": "LOC"}), "start 5 and end 9 are no token offsets of 6 tokens"),
         (
             tweet({"start": 0, "end": 1, "mention": "Rome", "type": "LOC"}),
@@ -98,7 +98,10 @@ def test_a_mention_given_twice_takes_the_next_occurrence(folder):
         ),
         (tweet({"char_start": 1, "char_end": 3, "type": "PER"}), "characters 1 to 3, 'nn', are not a run of whole"),
         (tweet({"mention": "Rome", "type": "LOC", "boxes": [1, 2, 3, 4]}), "entity 'Rome': expected a box [x1, y1"),
-        (tweet({"mention": "Rome", "type": "LOC", "boxes": [[5, 2, 3, 4]]}), "x1 < x2 and y1 < y2, found [5, 2, 3, 4]"),
+        (
+            tweet({"mention": "Rome", "type": "LOC", "boxes": [[5, 2, 3, 4]]}),
+            "the box [5, 2, 3, 4] has its corners swapped",
+        ),
         (tweet({"mention": "Rome", "type": "LOC", "box": []}), "an entity has unknown keys ['box']"),
     ],
 )
@@ -148,7 +151,7 @@ def test_fine_types_from_the_third_column(folder):
 def test_a_folder_without_annotations_says_what_is_expected(folder, tmp_path):
     with pytest.raises(MissingInputError, match=r"no annotations; expected train.txt, dev.txt, test.txt"):
         build(folder)
-    with pytest.raises(MissingInputError, match="nowhere: the folder of the data set is missing"):
+    with pytest.raises(MissingInputError, match="nowhere: the folder of the dataset is missing"):
         build(tmp_path / "nowhere")
     lines(folder, tweet())
     (folder / "train.txt").write_text("IMGID:a\nHi\tO\n")

@@ -45,7 +45,7 @@ LINES = {
     "entities that are no list": ('{"image": "a.png", "text": "a", "entities": {"a": 1}}', "must be a list of objects"),
     "an unknown type": (
         '{"image": "a.png", "text": "Ann", "entities": [{"mention": "Ann", "type": "PRE"}]}',
-        "type 'PRE' is none of the data set's types; did you mean 'PER'?",
+        "type 'PRE' is none of the dataset's types; did you mean 'PER'?",
     ),
     "offsets behind the end": (
         '{"image": "a.png", "text": "Ann", "entities": [{"start": 0, "end": 9, "type": "PER"}]}',

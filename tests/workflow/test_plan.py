@@ -1,6 +1,5 @@
 """The plan: which jobs there are, what each is given, and on what it depends."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from gmner.config.root import deep_merge
 from gmner.errors import ConfigError
 from gmner.workflow.job import Job
 from gmner.workflow.plan import Plan, compact
-from gmner.workflow.stage_settings import folder_hash
 
 BASE: dict[str, Any] = {
     "datasets": {
@@ -143,20 +141,6 @@ def test_a_table_says_what_each_row_is() -> None:
 def test_a_table_that_is_not_configured() -> None:
     with pytest.raises(ConfigError, match=r"tables\.table2 is not in the configuration"):
         plan().inputs(Job("tables", name="table2"))
-
-
-def test_contents_of_a_user_s_folder_count(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("a")
-    (tmp_path / "image.jpg").write_text("b")
-    first = folder_hash(str(tmp_path))
-    folder_hash.cache_clear()
-    (tmp_path / "image.jpg").write_text("c")
-    assert folder_hash(str(tmp_path)) == first
-    folder_hash.cache_clear()
-    (tmp_path / "train.txt").write_text("d")
-    assert folder_hash(str(tmp_path)) != first
-    with pytest.raises(ConfigError, match="no folder at"):
-        folder_hash(str(tmp_path / "none"))
 
 
 def test_an_api_run_asks_a_provider_and_needs_no_backbone() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from gmner.errors import ConfigError
 
+RESULT_NEUTRAL = True  # says what changed, not what comes of it
+
 ANNOTATION_SUFFIXES = frozenset({".txt", ".xml", ".jsonl", ".json", ".conll"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
@@ -34,7 +36,9 @@ def _hash(folders: tuple[tuple[str, str], ...]) -> str:
             suffix = path.suffix.lower()
             if suffix in IMAGE_SUFFIXES:
                 state = path.stat()
-                digest.update(f"{holds}\0{below}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+                digest.update(
+                    f"{holds}\0{below}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
+                )
             elif holds == "annotations" and suffix in ANNOTATION_SUFFIXES:
                 digest.update(f"{below}\0".encode("utf-8", "surrogateescape"))
                 digest.update(hashlib.sha256(path.read_bytes()).digest())

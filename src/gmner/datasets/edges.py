@@ -10,7 +10,9 @@ def check_edges(box: Box, where: str) -> None:
     """Raise DataError if corners are swapped, a side is thinner than a pixel, or all edges lie in [0, 1]."""
     x1, y1, x2, y2 = box
     if x2 < x1 or y2 < y1:
-        raise DataError(f"{where}: the box {_shown(box)} has its corners swapped (or is x, y, width, height?); {_PIXELS}")
+        raise DataError(
+            f"{where}: the box {_shown(box)} has its corners swapped (or is x, y, width, height?); {_PIXELS}"
+        )
     if all(0 <= edge <= 1 for edge in box):
         raise DataError(f"{where}: the box {_shown(box)} lies inside [0, 1]: normalised? {_PIXELS}")
     if x2 - x1 < 1 or y2 - y1 < 1:

@@ -160,7 +160,9 @@ def _explain(error: ValidationError, value: Mapping[str, Any]) -> str:
     place, kind = first["loc"], first["type"]
     if kind == "extra_forbidden":
         model, what, here = (
-            (TweetLine, "the tweet", value) if len(place) == 1 else (EntityLine, "an entity", value["entities"][place[1]])
+            (TweetLine, "the tweet", value)
+            if len(place) == 1
+            else (EntityLine, "an entity", value["entities"][int(place[1])])
         )
         known = set(model.model_fields)
         return f"{what} has unknown keys {_short(sorted(set(here) - known))}; known: {sorted(known)}"
@@ -171,7 +173,7 @@ def _explain(error: ValidationError, value: Mapping[str, Any]) -> str:
         return f"'tokens' holds {_short(first['input'])}; a token is not empty and has no blanks"
     if key != "entities" or len(place) < 3 or not isinstance(value["entities"], list):
         return f"{_EXPECTED[key]}, found {_short(value.get(key))}"
-    entity: dict[str, Any] = value["entities"][place[1]]
+    entity: dict[str, Any] = value["entities"][int(place[1])]
     name = f"entity {_short(entity.get('mention'))}"
     if place[2] != "boxes":
         return f"{name}: '{place[2]}' is {_short(first['input'])}: {first['msg'][0].lower()}{first['msg'][1:]}"
@@ -186,9 +188,7 @@ def _entity(settings: FolderDataset, entity: EntityLine, placer: "Placer", where
     placer.take((start, end))
     mention = " ".join(placer.tokens[start:end])
     if entity.mention is not None and placer.words(entity.mention) != placer.tokens[start:end]:
-        raise DataError(
-            f"{where}: the mention is {_short(entity.mention)}, but its offsets name {_short(mention)}"
-        )
+        raise DataError(f"{where}: the mention is {_short(entity.mention)}, but its offsets name {_short(mention)}")
     kind = (entity.fine_type or entity.type) if settings.fine else entity.type
     if kind is None:
         raise DataError(f"{where}: entity {_short(mention)} has no 'type'")
@@ -226,8 +226,8 @@ def _span(entity: EntityLine, placer: "Placer", where: str) -> Span:
     if span is None:
         why = "occurs less often than it is annotated" if occurs else "is not a run of whole tokens"
         raise DataError(
-            f"{where}: the mention {_short(entity.mention)} {why} in {_short(' '.join(tokens))}; give 'tokens' that cut "
-            "the text there, or set split_punctuation: true"
+            f"{where}: the mention {_short(entity.mention)} {why} in {_short(' '.join(tokens))}; give 'tokens' that "
+            "cut the text there, or set split_punctuation: true"
         )
     return span
 

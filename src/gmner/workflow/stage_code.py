@@ -32,13 +32,8 @@ def everything(settings: Settings) -> Used:
 
 
 def samples(settings: stages.SamplesStage) -> Used:
-    """Draw, or read one of the formats."""
-    without = {
-        "demo": ("gmner.datasets.twitter", "gmner.datasets.folder"),
-        "twitter": ("gmner.demo", "gmner.datasets.folder"),
-        "folder": ("gmner.demo", "gmner.datasets.twitter"),
-    }
-    return Used(without=without.get(settings.dataset.kind, ()))
+    """Make the samples as their kind is made."""
+    return Used(also=(importlib.import_module("gmner.datasets").DATASETS[settings.dataset.kind].module,))
 
 
 _PUBLISHED = ("gmner.rationales.published", "gmner.rationales.exchange")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gmner.config.data import TwitterDataset
 from gmner.config.model import TinyBackbone
+from gmner.datasets import DATASETS
 from gmner.errors import ConfigError
 from gmner.workflow.job import Job
 from gmner.workflow.stage_settings import dataset_of, run_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def samples(plan: "Plan", job: Job) -> Iterator[Job]:
     """Yield the downloads that a dataset is read from."""
     dataset = dataset_of(plan, job)
-    for name in dataset.sources if isinstance(dataset, TwitterDataset) else ():
+    for name in DATASETS[dataset.kind].sources(dataset):
         yield Job("download", name=name)
 
 

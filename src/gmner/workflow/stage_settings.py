@@ -1,23 +1,20 @@
 """What each stage's command is given: its part of the configuration, in the order of the flow."""
 
-import functools
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gmner.config import stages
-from gmner.config.data import DatasetSettings, FolderDataset
+from gmner.config.data import DatasetSettings
 from gmner.config.model import LocalBackbone, TinyBackbone
 from gmner.config.run import KINDS, RunSettings
 from gmner.config.teachers import PublishedTeacher, TemplateTeacher
-from gmner.errors import ConfigError
+from gmner.datasets import DATASETS
+from gmner.datasets.contents import contents_hash
 from gmner.models.content import content_of_backbone
 from gmner.workflow.job import Job
 
 if TYPE_CHECKING:
     from gmner.workflow.plan import Plan
-
-ANNOTATION_SUFFIXES = frozenset({".txt", ".xml", ".jsonl", ".json", ".conll"})
 
 
 def download(plan: "Plan", job: Job) -> stages.DownloadStage:
@@ -26,9 +23,9 @@ def download(plan: "Plan", job: Job) -> stages.DownloadStage:
 
 
 def samples(plan: "Plan", job: Job) -> stages.SamplesStage:
-    """Return the dataset; of a folder also a hash of its annotations."""
+    """Return the dataset, and a hash of what the user's own folders hold for it."""
     dataset = dataset_of(plan, job)
-    content = folder_hash(dataset.path) if isinstance(dataset, FolderDataset) else None
+    content = contents_hash(DATASETS[dataset.kind].folders(dataset))
     return stages.SamplesStage(name=job.dataset, dataset=dataset, content=content)
 
 
@@ -173,21 +170,3 @@ def run_of(plan: "Plan", job: Job) -> RunSettings:
 def dataset_of(plan: "Plan", job: Job) -> DatasetSettings:
     """Return the settings of a job's dataset."""
     return plan.config.datasets[job.dataset]
-
-
-@functools.cache
-def folder_hash(path: str) -> str:
-    """Return a hash over names and contents of a folder's annotation files, 16 hex digits.
-
-    Images are left out: they are many, and a changed one under the same name is not seen. Raises ConfigError
-    if the folder is missing.
-    """
-    place = Path(path)
-    if not place.is_dir():
-        raise ConfigError(f"datasets: no folder at '{path}'; the path is relative to the working directory")
-    digest = hashlib.sha256()
-    for file in sorted(place.rglob("*")):
-        if file.is_file() and file.suffix.lower() in ANNOTATION_SUFFIXES:
-            digest.update(f"{file.relative_to(place).as_posix()}\0".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
