@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from gmner.llm_client.folders import lock_of
-from gmner.storage.files import write_json
-from gmner.storage.files import half_written, is_half_written, remove_half_written
+from gmner.storage.files import half_written, is_half_written, remove_half_written, write_json
 
 DIE = """
 import os, sys

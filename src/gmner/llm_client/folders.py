@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from gmner.storage.files import sha256_of_json
-from gmner.storage.files import remove_half_written
+from gmner.storage.files import remove_half_written, sha256_of_json
 from gmner.storage.locks import held
 
 
