@@ -18,6 +18,7 @@ import torch
 import workload
 from baselines import model as plain
 from gmner.models.encoding import FeatureBank
+from gmner.training.read_ahead import finish
 from gmner.training.rows import TrainingRows, build_rows
 from gmner.training.sampler import EpochSampler
 from gmner.training.trainer import RowCollator
@@ -26,9 +27,13 @@ TARGET = 2
 
 
 def our_batches(collator: RowCollator, sampler: EpochSampler, size: int) -> list[dict[str, Any]]:
-    """Return the batches of one epoch."""
+    """Return the batches of one epoch, images as patches in float32."""
     order = list(sampler)
-    return [collator([{"row": row} for row in order[start : start + size]]) for start in range(0, len(order), size)]
+    made = [finish(collator([{"row": row} for row in order[at : at + size]])) for at in range(0, len(order), size)]
+    for batch in made:
+        if "pixel_bytes" in batch:
+            batch["pixel_values"] = collator.encoder.from_bytes(batch.pop("pixel_bytes"))
+    return made
 
 
 def plain_batches(work: workload.Workload, encoder: Any, rows: TrainingRows, order: list[int]) -> list[plain.Batch]:

@@ -33,6 +33,10 @@ class Stand:
     calls: list[tuple[int, dict[str, Any], Any]] = field(default_factory=list)
     images: list[tuple[int, int]] = field(default_factory=list)
 
+    def logprobs(self, ids: tuple[int, ...]) -> list[dict[int, Any]]:
+        """Return, as vLLM does, a log-probability for each token that is answered."""
+        return [{token: types.SimpleNamespace(logprob=-0.25)} for token in self.answers[ids]]
+
 
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
@@ -49,7 +53,7 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
                 made.images.append(prompt["multi_modal_data"]["image"].size)
                 ids = tuple(prompt["prompt_token_ids"])
                 expanded = [0] * (len(ids) - 1 + made.image_tokens[ids])
-                completion = types.SimpleNamespace(token_ids=made.answers[ids])
+                completion = types.SimpleNamespace(token_ids=made.answers[ids], logprobs=made.logprobs(ids))
                 answers.append(types.SimpleNamespace(prompt_token_ids=expanded, outputs=[completion]))
             return answers
 

@@ -56,7 +56,7 @@ def test_a_local_folder_is_what_its_config_says(backbone: Path, tmp_path: Path) 
 def stage(tmp_path: Path, source: Path, **more: Any) -> int:
     settings = {"name": "x", "backbone": {"kind": "hub", "id": "a/b", "revision": REVISION, "mirror": str(source)}}
     settings["backbone"] |= more  # type: ignore[operator]
-    return main(["backbone", "--settings", json.dumps(settings), "--out-dir", str(tmp_path / "out")])
+    return main(["stage", "backbone", "--settings", json.dumps(settings), "--out-dir", str(tmp_path / "out")])
 
 
 def test_the_backbone_stage_refuses_another_family(

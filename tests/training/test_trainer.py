@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gmner.config.run import GenerateSettings, TrainSettings
+from gmner.config.run import TRACKERS, GenerateSettings, TrainSettings
 from gmner.core.records import Sample
 from gmner.errors import ConfigError
 from gmner.generation.decode import Output
@@ -23,7 +23,9 @@ from gmner.models.qwen_vl.encoder import Encoder
 from gmner.models.qwen_vl.processor import load_processor
 from gmner.models.qwen_vl.vision_features import bank_features, vision_model
 from gmner.storage.files import read_json
-from gmner.training.callbacks import COMPLETE, RunCallback, last_checkpoint
+from gmner.training.callbacks import RunCallback
+from gmner.training.checkpoints import COMPLETE, last_checkpoint
+from gmner.training.read_ahead import finish
 from gmner.training.rows import build_rows
 from gmner.training.sampler import EpochSampler
 from gmner.training.stage import TrainJob, train_adapter
@@ -73,8 +75,9 @@ def make_trainer(job: TrainJob, folder: Path, with_bank: bool = True) -> RowTrai
     return RowTrainer(
         rows,
         EpochSampler(rows.lengths(), job.train.batch_size, job.seed, True),
+        job.train.loss,
         model=model,
-        args=trainer_config(job.train, job.seed, str(folder), torch.float32, 0),
+        args=trainer_config(job.train, job.seed, str(folder), torch.float32),
         data_collator=RowCollator(rows, encoder, bank),
         processing_class=encoder.tokenizer,
         peft_config=lora_config(job.train.lora, str(job.backbone_dir)),
@@ -82,7 +85,7 @@ def make_trainer(job: TrainJob, folder: Path, with_bank: bool = True) -> RowTrai
 
 
 def batch_of(trainer: RowTrainer, numbers: Sequence[int]) -> dict[str, Any]:
-    return trainer.data_collator([{"row": number} for number in numbers])
+    return finish(trainer.data_collator([{"row": number} for number in numbers]))
 
 
 def test_the_language_model_alone_is_adapted(make_job: Make, tmp_path: Path) -> None:
@@ -116,7 +119,7 @@ def test_banked_features_and_pixels_give_the_same_loss(make_job: Make, tmp_path:
     for with_bank in (True, False):
         trainer = make_trainer(make_job(), tmp_path, with_bank)
         batch = batch_of(trainer, [1, 2, 4])
-        assert ("features" in batch) is with_bank and ("pixel_values" in batch) is not with_bank
+        assert ("features" in batch) is with_bank and ("pixel_bytes" in batch) is not with_bank
         losses.append(trainer.compute_loss(trainer.model.eval(), batch))
     assert torch.allclose(*losses, atol=1e-5)
 
@@ -205,7 +208,7 @@ def test_the_best_epoch_by_dev_gmner_is_kept(make_job: Make, tmp_path: Path) -> 
     run = read_json(tmp_path / "out" / "run.json")["details"]
     assert run["epoch"] == 1 and run["dev"]["2"]["gmner_f1"] == 30.0
     kept = [path.name for path in (tmp_path / "work" / "epochs").glob("adapter-*")]
-    assert kept == ["adapter-0001"]
+    assert sorted(kept) == ["adapter-0000", "adapter-0001"], "the best, and the best as of the older checkpoint"
     two = make_job(epochs=3)
     train_adapter(two, tmp_path / "work2", tmp_path / "last")
     best, last = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("out", "last"))
@@ -292,15 +295,64 @@ def test_a_loss_or_gradient_that_is_no_number_stops_with_step_and_rows(
         train_adapter(make_job(), tmp_path / "work", tmp_path / "out")
 
 
-def test_a_logger_that_is_not_installed_is_named(
+def test_a_tracker_that_is_not_installed_is_named(
     make_job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import importlib.util
+    import transformers.integrations.integration_utils as trackers
 
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb" else find(name))
+    monkeypatch.setattr(trackers, "get_available_reporting_integrations", lambda: ["tensorboard"])
     with pytest.raises(ConfigError, match="log_to is wandb, but the package wandb is not installed"):
         train_adapter(make_job(log_to="wandb"), tmp_path / "work", tmp_path / "out")
+
+
+def test_the_trackers_are_those_of_transformers() -> None:
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    assert set(TRACKERS) == set(INTEGRATION_TO_CALLBACK)
+    with pytest.raises(ValueError, match=r"no tracker 'wandbb'; did you mean 'wandb'\?"):
+        TrainSettings(log_to="wandbb")
+
+
+def first_loss(job: TrainJob, folder: Path) -> tuple[float, RowTrainer, list[dict[str, Any]]]:
+    """Return the loss of the first update, its trainer and its batches."""
+    trainer = make_trainer(job, folder)
+    loader = iter(trainer.get_train_dataloader())
+    batches, items = trainer.get_batch_samples(loader, job.train.accumulation, torch.device("cpu"))
+    trainer.current_gradient_accumulation_steps = len(batches)
+    found = sum(trainer.training_step(trainer.model, dict(batch), items).item() for batch in batches)
+    return found, trainer, batches
+
+
+@pytest.mark.parametrize("way", ["per_token", "per_micro_batch"])
+def test_the_loss_averages_over_an_updates_tokens_or_batch_by_batch(make_job: Make, tmp_path: Path, way: str) -> None:
+    job = make_job(loss=way, lora={"dropout": 0.0}, length_grouping=False)
+    found, trainer, batches = first_loss(job, tmp_path)
+    means = [trainer.compute_loss(trainer.model, dict(batch)).item() for batch in batches]
+    tokens = [int((batch["labels"] != -100).sum()) for batch in batches]
+    assert len(set(tokens)) > 1, "else both ways are one"
+    by_token = sum(mean * count for mean, count in zip(means, tokens, strict=True)) / sum(tokens)
+    by_batch = sum(means) / len(means)
+    assert abs(by_token - by_batch) > 1e-5
+    assert found == pytest.approx(by_token if way == "per_token" else by_batch, abs=1e-5)
+
+
+def test_a_loss_by_batches_keeps_its_batches() -> None:
+    with pytest.raises(ValueError, match="which micro_batch would change"):
+        TrainSettings(loss="per_micro_batch", micro_batch=4)
+    with pytest.raises(ValueError, match="with several processes"):
+        TrainSettings(loss="per_micro_batch", launch={"strategy": "ddp", "processes": 2})  # type: ignore[arg-type]
+
+
+def test_without_autocast_the_adapter_computes_in_its_own_dtype(make_job: Make, tmp_path: Path) -> None:
+    seen = []
+    for autocast in (True, False):
+        job = make_job(autocast=autocast, precision="bf16")
+        config = trainer_config(job.train, 1, str(tmp_path), torch.bfloat16)
+        seen.append(config.bf16)
+    assert seen == [True, False]
+    train_adapter(make_job(autocast=False, precision="bf16", epochs=1), tmp_path / "work", tmp_path / "out")
+    weights = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert all(weight.dtype is torch.float32 and torch.isfinite(weight).all() for weight in weights.values())
 
 
 def test_tensorboard_gets_the_curves(make_job: Make, tmp_path: Path) -> None:

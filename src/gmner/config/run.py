@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from gmner.config.base import Name, Settings, suggest
 
@@ -74,6 +74,34 @@ class LaunchSettings(Settings):
         return self
 
 
+TRACKERS = (
+    "azure_ml",
+    "clearml",
+    "codecarbon",
+    "comet_ml",
+    "dagshub",
+    "dvclive",
+    "flyte",
+    "kubeflow",
+    "mlflow",
+    "neptune",
+    "swanlab",
+    "tensorboard",
+    "trackio",
+    "wandb",
+)
+"""The trackers that transformers' trainer can report to; each needs its own package."""
+
+
+def _known_tracker(name: str) -> str:
+    if name not in ("none", *TRACKERS):
+        raise ValueError(f"no tracker '{name}'; {suggest(name, ('none', *TRACKERS))}")
+    return name
+
+
+Tracker = Annotated[str, AfterValidator(_known_tracker)]
+
+
 class TrainSettings(Settings):
     """Supervised fine-tuning; the defaults are the authors'."""
 
@@ -87,7 +115,13 @@ class TrainSettings(Settings):
     clip: float = Field(1.0, gt=0)  # of the gradient's norm
     lora: LoraSettings = LoraSettings()
     max_length: int = Field(2048, ge=16)  # tokens of prompt and completion together
-    overlong: Literal["error", "drop", "truncate_reasoning"] = "error"
+    # truncate_right: the row's end is cut off, its answer too, as the authors' release does.
+    overlong: Literal["error", "drop", "truncate_reasoning", "truncate_right"] = "error"
+    # What an update averages over: all its tokens, or first the tokens of each batch, as the authors' release does.
+    loss: Literal["per_token", "per_micro_batch"] = "per_token"
+    # With bf16. false: every layer computes in the dtype of its weights, the float32 adapter beside a bfloat16 backbone
+    # too, as in the authors' release.
+    autocast: bool = True
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     quantization: Quantization = "none"  # nf4: the frozen backbone in 4 bits (QLoRA), for small cards
     attention: Attention = "auto"  # FlashAttention-2 where it is installed and the GPU fits, else SDPA
@@ -96,9 +130,11 @@ class TrainSettings(Settings):
     micro_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     gradient_checkpointing: Literal["auto"] | bool = "auto"  # auto: on a GPU where a row does not fit without
     select: Literal["best", "last"] = "best"  # epoch: by dev GMNER F1, or the last
-    eval_samples: int | None = Field(None, ge=1)  # of dev, for `best`; null: all
+    # Of dev, for `best`, spread evenly over it: 500 tweets tell epochs apart that differ by some two points; null: all.
+    eval_samples: int | None = Field(500, ge=1)
+    eval_batch_size: int = Field(32, ge=1)  # tweets of dev decoded at once; halved where a GPU has no room
     length_grouping: bool = True
-    log_to: Literal["none", "tensorboard", "wandb"] = "none"
+    log_to: Tracker = "none"
     launch: LaunchSettings = LaunchSettings()
 
     @model_validator(mode="after")
@@ -108,6 +144,12 @@ class TrainSettings(Settings):
                 f"accumulation is {self.accumulation}, no multiple of the {self.launch.world} processes of launch: "
                 "they share an update's steps, so that it has the same samples whatever their number"
             )
+        if self.loss == "per_micro_batch" and self.launch.world > 1:
+            raise ValueError(
+                "loss is per_micro_batch with several processes; only per_token is the same for any number"
+            )
+        if self.loss == "per_micro_batch" and self.micro_batch != "auto":
+            raise ValueError("loss is per_micro_batch, which micro_batch would change; set batch_size and accumulation")
         return self
 
 

@@ -97,7 +97,15 @@ class TrainStage(Settings):
         "run": True,
         "dataset": True,
         "backbone": {"mirror"},
-        "train": {"log_to", "gradient_checkpointing", "micro_batch", "attention", "liger", "launch"},
+        "train": {
+            "log_to",
+            "gradient_checkpointing",
+            "micro_batch",
+            "attention",
+            "liger",
+            "launch",
+            "eval_batch_size",
+        },
         # The trainer decodes the dev split itself, with the model as it trains: only max_new_tokens counts.
         "generate": {"batch_size", "shards", "engine", "merge", "precision", "quantization", "attention", "gpu_memory"},
     }

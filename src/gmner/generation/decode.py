@@ -1,7 +1,7 @@
 """Batched greedy decoding with a key-value cache, until each row has closed its answer."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +10,7 @@ from transformers import DynamicCache
 
 from gmner.core.records import Sample
 from gmner.errors import DataError, GmnerError
+from gmner.generation.confidence import record_confidences
 from gmner.generation.constrained import AnswerGrammars, Masks
 from gmner.models.encoding import FeatureBank, pad_rows
 from gmner.models.families import seam_of
@@ -30,6 +31,8 @@ class Output:
     prompt_tokens: int
     output_tokens: int
     finish_reason: str
+    # Of each record that the output is read as: the mean log-probability of its tokens; null where it cannot be told.
+    confidence: list[float | None] | None = field(default=None, compare=False)
 
 
 class StopRule:
@@ -93,18 +96,21 @@ class Decoder:
         """Return the outputs of one batch, in the order of `samples`."""
         prompts = self._prompts(samples)
         masks = None if self.grammars is None else self.grammars.masks(samples)
-        written = write_rows(self.model, self._inputs(samples, prompts, bank), self.stop, self.max_new_tokens, masks)
+        logprobs: list[list[float]] = [[] for _ in samples]
+        inputs = self._inputs(samples, prompts, bank)
+        written = write_rows(self.model, inputs, self.stop, self.max_new_tokens, masks, logprobs=logprobs)
         return [
-            self._output(sample.sample_id, len(prompt), ids)
-            for sample, prompt, ids in zip(samples, prompts, written, strict=True)
+            self._output(sample.sample_id, len(prompt), ids, found)
+            for sample, prompt, ids, found in zip(samples, prompts, written, logprobs, strict=True)
         ]
 
-    def _output(self, sample_id: str, prompt_tokens: int, ids: list[int]) -> Output:
+    def _output(self, sample_id: str, prompt_tokens: int, ids: list[int], logprobs: list[float]) -> Output:
         done = bool(ids) and self.stop.is_done(ids)
         text = self.stop.text(ids)
         if self.grammars is not None and not done:
             text = self.grammars.closed(text)
-        return Output(sample_id, text, prompt_tokens, len(ids), "stop" if done else "length")
+        confidence = record_confidences(text, ids, logprobs, self.stop.text)
+        return Output(sample_id, text, prompt_tokens, len(ids), "stop" if done else "length", confidence)
 
     def sample_batch(
         self, samples: Sequence[Sample], uniforms: np.ndarray, temperature: float, bank: FeatureBank | None = None
@@ -171,6 +177,12 @@ def drawn(uniforms: np.ndarray, temperature: float) -> Choice:
     return choose
 
 
+def _logprobs_of(scores: torch.Tensor, tokens: torch.Tensor) -> list[float]:
+    """Return the log-probability of each row's token under its scores (rows, vocabulary)."""
+    found: list[float] = scores.float().log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0].tolist()
+    return found
+
+
 @torch.inference_mode()
 def write_rows(
     model: Any,
@@ -179,12 +191,14 @@ def write_rows(
     max_new_tokens: int,
     masks: Masks | None = None,
     choose: Choice = most_likely,
+    logprobs: list[list[float]] | None = None,
 ) -> list[list[int]]:
     """Return the tokens that each row writes, at every step the one that `choose` takes of those that `masks` allow.
 
     `inputs` are left-padded. Positions (time, height, width) are computed here once and counted
     on for each new token. Rows that are done leave the batch once a quarter of it is. Raises GmnerError where
-    the model's scores are not finite.
+    the model's scores are not finite. `logprobs` (one list per row) is filled with each token's log-probability, over
+    the whole vocabulary, whatever `masks` allow.
     """
     positions = seam_of(model.config.model_type).positions(model, inputs)
     cache = DynamicCache(config=model.config)
@@ -198,9 +212,12 @@ def write_rows(
     for step in range(max_new_tokens):
         last = scores[:, -1]
         tokens = choose(last if masks is None else masks.apply(last, rows), rows, step)
-        for row, token in zip(rows, tokens.tolist(), strict=True):
+        chances = None if logprobs is None else _logprobs_of(last, tokens)
+        for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
             if row not in done:
                 written[row].append(token)
+                if logprobs is not None and chances is not None:
+                    logprobs[row].append(chances[place])
                 if masks is not None:
                     masks.take(row, token)
                 if stop.is_done(written[row]):

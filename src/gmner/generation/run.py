@@ -1,5 +1,6 @@
 """The stage `generate`: every sample of a split decoded once, batch by batch, each batch kept as it is done."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ class Shards:
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
         mark = folder / "identity.json"
-        if mark.exists() and read_json(mark) != identity:
+        if mark.exists() and _read(mark) != identity:
             log.info("generate: %s belongs to other settings or another adapter: starting anew", folder)
             self.clear()
         if not mark.exists():
@@ -79,9 +80,9 @@ class Shards:
         self.write_rows(number, [asdict(output) for output in outputs])
 
     def read_rows(self, number: int) -> list[dict[str, Any]] | None:
-        """Return the rows of a batch that is done as plain values, or None."""
-        path = self._path(number)
-        return list(read_json(path)) if path.exists() else None
+        """Return the rows of a batch that is done, or None; a damaged file counts as not done."""
+        found = _read(self._path(number))
+        return found if isinstance(found, list) else None
 
     def write_rows(self, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the rows of a batch."""
@@ -94,6 +95,12 @@ class Shards:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"batch-{number:06d}.json"
+
+
+def _read(path: Path) -> Any:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return read_json(path)
+    return None
 
 
 def _check_unique(samples: Sequence[Sample]) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from gmner.core.records import Sample
 from gmner.errors import ConfigError, DataError
+from gmner.generation.confidence import record_confidences
 from gmner.generation.constrained import AnswerGrammars
 from gmner.generation.decode import END_OF_ANSWER, Output, StopRule
 from gmner.models.encoding import PromptSettings
@@ -71,6 +72,7 @@ class VllmDecoder:
             "stop": [END_OF_ANSWER],
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
+            "logprobs": 0,  # of the chosen tokens alone
         }
         if self.grammars is None:
             wanted = vllm.SamplingParams(**wanted)
@@ -109,7 +111,12 @@ class VllmDecoder:
         done, text = bool(ids) and self.stop.is_done(ids), self.stop.text(ids)
         if self.grammars is not None and not done:
             text = self.grammars.closed(text)
-        return Output(sample.sample_id, text, prompt_tokens, len(ids), "stop" if done else "length")
+        told = answer.outputs[0].logprobs
+        confidence = None
+        if told is not None:
+            logprobs = [float(step[token].logprob) for token, step in zip(ids, told, strict=True)]
+            confidence = record_confidences(text, ids, logprobs, self.stop.text)
+        return Output(sample.sample_id, text, prompt_tokens, len(ids), "stop" if done else "length", confidence)
 
 
 def load_vllm(

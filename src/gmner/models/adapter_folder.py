@@ -7,7 +7,7 @@ from typing import Any
 from gmner.core.frame import Frame
 from gmner.errors import DataError
 from gmner.prompts.model import prompt_version
-from gmner.storage.files import read_json, sha256_of_file, write_json
+from gmner.storage.files import read_json, sha256_of_file, sync_tree, write_json
 
 RUN_FILE = "run.json"
 MANIFEST_FILE = "manifest.json"
@@ -80,10 +80,23 @@ def read_run(folder: Path | str) -> RunInfo:
 
 
 def write_manifest(folder: Path, about: dict[str, Any] | None = None) -> None:
-    """Write manifest.json, the last file of a finished folder: the SHA-256 and size of every other file."""
+    """Write manifest.json, the last file of a finished folder: the SHA-256 and size of every other file.
+
+    All of them are flushed to the disk before.
+    """
+    sync_tree(folder)
     files = {
         path.relative_to(folder).as_posix(): {"sha256": sha256_of_file(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST_FILE and not path.name.startswith(".")
     }
     write_json(folder / MANIFEST_FILE, {**(about or {}), "files": files})
+
+
+def is_whole(folder: Path) -> bool:
+    """Say whether a folder has a manifest and every file that it lists, with the bytes that it lists."""
+    try:
+        listed = read_json(folder / MANIFEST_FILE)["files"]
+        return all(sha256_of_file(folder / name) == known["sha256"] for name, known in listed.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

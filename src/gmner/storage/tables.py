@@ -94,6 +94,8 @@ OUTPUTS = pa.schema(
         _required("prompt_tokens", pa.int32()),
         _required("output_tokens", pa.int32()),
         _required("finish_reason", pa.string()),  # stop | length
+        # Of each record, in its order: the mean log-probability of its tokens; null where it cannot be told.
+        pa.field("confidence", pa.list_(pa.float64())),
     ]
 )
 

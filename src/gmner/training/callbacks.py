@@ -1,9 +1,7 @@
 """What happens between steps: checkpoints by the clock, the dev set at the end of an epoch, a clean stop."""
 
 import contextlib
-import json
 import logging
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +11,11 @@ from typing import Any
 from transformers import TrainerCallback
 
 from gmner.runtime.progress import Progress
-from gmner.storage.files import write_json
+from gmner.training.checkpoints import complete_checkpoint
 from gmner.training.distributed import any_of, barrier, is_main
 from gmner.training.sampler import EpochSampler
 
 log = logging.getLogger(__name__)
-
-COMPLETE = "complete.json"
 
 
 class StopRequest:
@@ -109,16 +105,4 @@ class RunCallback(TrainerCallback):
         self._last_save = time.monotonic()
         if is_main():
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_json(folder / COMPLETE, {"step": state.global_step})
-
-
-def last_checkpoint(work_dir: Path) -> Path | None:
-    """Return the newest complete checkpoint of `work_dir`; half-written ones are removed."""
-    found = []
-    for folder in work_dir.glob("checkpoint-*"):
-        try:
-            found.append((int(json.loads((folder / COMPLETE).read_text(encoding="utf-8"))["step"]), folder))
-        except (FileNotFoundError, ValueError, KeyError):
-            log.info("train: %s was interrupted while being written: removed", folder.name)
-            shutil.rmtree(folder, ignore_errors=True)
-    return max(found)[1] if found else None
+            complete_checkpoint(folder, state.global_step)

@@ -10,6 +10,7 @@ import torch
 from gmner.storage.files import read_json, write_json
 from gmner.training.distributed import gathered, is_main, world
 from gmner.training.micro_batches import PART_TOKENS, InParts, Room, find_room, measure_peak, memory_limit
+from gmner.training.read_ahead import finish
 
 RESULT_NEUTRAL = True  # how much goes through the GPU at once
 
@@ -23,10 +24,11 @@ def make_room(trainer: Any, train: Any, work_dir: Path, device: torch.device) ->
 
     On a GPU the number of rows and checkpointing are found out where the settings leave them open. What was found
     is kept in `work_dir`, so that a resumed training goes on as it began. Elsewhere batches stay as they are,
-    unless train.micro_batch is a number. With FSDP, whose processes must keep step, they always stay.
+    unless train.micro_batch is a number. With FSDP, whose processes must
+    keep step, and with a loss per micro-batch they always stay.
     """
     cells = trainer.data_collator.encoder.merge_size**2
-    if train.launch.strategy == "fsdp":
+    if train.launch.strategy == "fsdp" or train.loss == "per_micro_batch":
         return
     if device.type != "cuda":
         if train.micro_batch != "auto":
@@ -52,7 +54,10 @@ def _kept(work_dir: Path, train: Any) -> Room | None:
     path = work_dir / MEMORY_FILE
     if not path.exists():
         return None
-    room = Room(**read_json(path))
+    try:
+        room = Room(**read_json(path))
+    except (ValueError, TypeError):
+        return None  # damaged: found out again
     rows = room.rows if train.micro_batch == "auto" else int(train.micro_batch)
     again = room.checkpointing if train.gradient_checkpointing == "auto" else bool(train.gradient_checkpointing)
     return Room(rows, again)
@@ -81,7 +86,7 @@ class RowProbe:
     def __call__(self, rows: int, checkpointing: bool) -> int | None:
         """Return the peak in bytes, None where there is no room."""
         trainer = self.trainer
-        batch = trainer.data_collator([{"row": int(number)} for number in self.order[:rows]])
+        batch = finish(trainer.data_collator([{"row": int(number)} for number in self.order[:rows]]))
         metrics, tokens = {mode: dict(found) for mode, found in trainer._metrics.items()}, trainer._total_train_tokens
         was_training = trainer.model.training
         trainer.model.train()

@@ -187,7 +187,7 @@ def take(batch: Batch, places: Sequence[int], cells: int) -> Batch:
     if "image_grid_thw" in batch:
         patches = batch["image_grid_thw"].prod(1).tolist()
         taken["image_grid_thw"] = batch["image_grid_thw"][index]
-        for name, count in (("pixel_values", 1), ("features", cells)):
+        for name, count in (("pixel_values", 1), ("pixel_bytes", 1), ("features", cells)):
             if name in batch:
                 images = batch[name].split([number // count for number in patches])
                 taken[name] = torch.cat([images[place] for place in places])

@@ -12,7 +12,7 @@ from gmner.core.records import Sample
 from gmner.errors import DataError
 from gmner.models.seam import Encoder
 
-POLICIES = ("error", "drop", "truncate_reasoning")
+POLICIES = ("error", "drop", "truncate_reasoning", "truncate_right")
 _REASONING = re.compile(r"<think>(?P<reasoning>.*?)</think>(?P<rest>.*)", re.DOTALL)
 
 
@@ -69,7 +69,8 @@ def build_rows(
 
     `targets` has the schema TARGETS. A row of more than `max_length` tokens is handled by `policy`: `error`
     stops, `drop` leaves the sample out of every epoch, `truncate_reasoning` shortens its rationale from the end
-    by whole words (and drops the sample where even the bare answer is too long). Raises DataError for rows that
+    by whole words (and drops the sample where even the bare answer is too long), `truncate_right` cuts the row's end
+    off. Raises DataError for rows that
     are missing, for samples that are not in the table, and for what the policy refuses.
     """
     if policy not in POLICIES:
@@ -85,7 +86,11 @@ def build_rows(
         return TrainingRows(rows.samples, prompts, completions, RowReport(max_length, policy, longest))
     if policy == "error":
         raise _too_long(rows, lengths, max_length)
-    shortened = _shorten(rows, lengths, texts, encoder, max_length) if policy == "truncate_reasoning" else 0
+    shortened = 0
+    if policy == "truncate_reasoning":
+        shortened = _shorten(rows, lengths, texts, encoder, max_length)
+    elif policy == "truncate_right":
+        shortened = _cut_right(rows, lengths, max_length)
     return _without_overlong(rows, max_length, policy, longest, shortened)
 
 
@@ -135,6 +140,17 @@ def _shorten(
         ids = shorten_reasoning(texts[epoch][rows.samples[index].sample_id], room, encoder)
         if ids is not None:
             rows.completions[epoch][index] = ids
+            count += 1
+    return count
+
+
+def _cut_right(rows: TrainingRows, lengths: np.ndarray, max_length: int) -> int:
+    """Cut completions at the limit, the answer's end with them; a row without room for any is dropped later."""
+    count = 0
+    for epoch, index in np.argwhere(lengths > max_length):
+        room = max_length - len(rows.prompts[index])
+        if room > 0:
+            rows.completions[epoch][index] = rows.completions[epoch][index][:room]
             count += 1
     return count
 

@@ -1,5 +1,6 @@
 """The stage `train`: from samples, targets and a backbone to an adapter that says how it must be used."""
 
+import contextlib
 import logging
 import math
 import shutil
@@ -30,11 +31,13 @@ from gmner.training.best_epoch import (
     Scorer,
     adapter_folder,
     best_epoch,
+    can_go_on,
     read_scores,
     rename_base,
     save_adapter,
 )
-from gmner.training.callbacks import RunCallback, StopRequest, last_checkpoint
+from gmner.training.callbacks import RunCallback, StopRequest
+from gmner.training.checkpoints import checkpoints, last_checkpoint
 from gmner.training.curves import curve_rows, write_curves
 from gmner.training.distributed import barrier, is_main, join, leave, trained_weights
 from gmner.training.memory_probe import make_room
@@ -45,7 +48,7 @@ from gmner.training.trainer import RowCollator, RowTrainer, check_logger, lora_c
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 600.0
-_LOADER_WORKERS = 4
+_READING_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,6 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     spread = job.train.launch.strategy == "fsdp"
     if is_main():
         _prepare_work(work_dir, {**job.identity, "checkpoints": "spread"} if spread else job.identity)
-        last_checkpoint(work_dir)  # removes half-written ones, before anyone looks
     barrier()
     seam = seam_of_folder(job.backbone_dir)
     encoder = seam.encoder(job.backbone_dir, job.prompt)
@@ -93,19 +95,22 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     model = prepare_for_training(model, dtype)
     if job.start is not None:
         model = trainable_adapter(model, job.start)
-    dev = list(job.dev)[: train.eval_samples] if train.select == "best" else []
+    dev = share_of_dev(job.dev, train.eval_samples) if train.select == "best" else []
     if train.select == "best" and (not dev or job.scorer is None):
         raise ConfigError("train.select is 'best', but there are no dev samples; set train.select: last")
     bank = seam.bank_features(model, encoder, [*rows.samples, *dev])
     trainer, sampler = _trainer(job, model, encoder, rows, bank, work_dir, dtype)
     make_room(trainer, train, work_dir, device)
     steps = math.ceil(math.ceil(len(sampler) / train.batch_size) / train.accumulation)
+    if is_main():
+        checkpoint_of(job, work_dir, steps)  # removes those that cannot be used, before the others look
+    barrier()
     judge = _judge(job, trainer, encoder, dev, bank, work_dir)
     stop = StopRequest()
     trainer.add_callback(RunCallback(sampler, steps, stop, judge, checkpoint_seconds))
-    checkpoint = last_checkpoint(work_dir)
+    checkpoint = checkpoint_of(job, work_dir, steps)
     if checkpoint is not None:
-        log.info("train: going on from %s", checkpoint.name)
+        log.info("train: resuming from %s", checkpoint.name)
     with stop.listening(), at(work_dir):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.asked and trainer.state.global_step < trainer.state.max_steps:
@@ -118,10 +123,31 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     leave()
 
 
+def share_of_dev(dev: Sequence[Sample], count: int | None) -> list[Sample]:
+    """Return `count` samples of dev spread evenly over it, always the same; all of them if there are no more."""
+    if count is None or count >= len(dev):
+        return list(dev)
+    return [dev[place * len(dev) // count] for place in range(count)]
+
+
+def checkpoint_of(job: TrainJob, work_dir: Path, steps_per_epoch: int) -> Path | None:
+    """Return the checkpoint to resume from, None to start anew; those that cannot be used are removed."""
+    judged = work_dir / "epochs"
+
+    def usable(step: int) -> bool:
+        return job.train.select != "best" or can_go_on(judged, step // steps_per_epoch)
+
+    return last_checkpoint(work_dir, usable)
+
+
 def _prepare_work(work_dir: Path, identity: dict[str, Any]) -> None:
     mark = work_dir / "identity.json"
-    if mark.exists() and read_json(mark) != identity:
-        log.warning("train: %s belongs to other data or settings: starting anew", work_dir)
+    known = None
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        known = read_json(mark)
+    if known != identity and work_dir.exists():
+        if mark.exists():
+            log.warning("train: %s belongs to other data or settings, or is damaged: starting anew", work_dir)
         shutil.rmtree(work_dir)
     if not mark.exists():
         write_json(mark, identity)
@@ -151,13 +177,14 @@ def _trainer(
 ) -> tuple[RowTrainer, EpochSampler]:
     train = job.train
     sampler = EpochSampler(rows.lengths(), train.batch_size, job.seed, train.length_grouping)
-    workers = _LOADER_WORKERS if bank is None and torch.cuda.is_available() else 0
+    threads = _READING_THREADS if bank is None and torch.cuda.is_available() else 0
     trainer = RowTrainer(
         rows,
         sampler,
+        train.loss,
         model=model,
-        args=trainer_config(train, job.seed, str(work_dir), dtype, workers),
-        data_collator=RowCollator(rows, encoder, bank),
+        args=trainer_config(train, job.seed, str(work_dir), dtype),
+        data_collator=RowCollator(rows, encoder, bank, threads),
         processing_class=encoder.tokenizer,
         peft_config=None if job.start else lora_config(train.lora, str(job.backbone_dir)),
     )
@@ -171,9 +198,14 @@ def _judge(
 ) -> EpochJudge | None:
     if not dev or job.scorer is None:
         return None
-    decoder = Decoder(trainer.model, encoder, job.generate.batch_size, job.generate.max_new_tokens)
+    decoder = Decoder(trainer.model, encoder, job.train.eval_batch_size, job.generate.max_new_tokens)
     spread = job.train.launch.strategy == "fsdp"
-    return EpochJudge(work_dir / "epochs", decoder, dev, bank, job.scorer, spread)
+    steps = math.ceil(math.ceil(len(trainer.sampler) / job.train.batch_size) / job.train.accumulation)
+
+    def finished() -> list[int]:
+        return [step // steps for step, _ in checkpoints(work_dir)]
+
+    return EpochJudge(work_dir / "epochs", decoder, dev, bank, job.scorer, spread, finished)
 
 
 def _write_run(
@@ -190,7 +222,8 @@ def _write_run(
     dev_scores = read_scores(work_dir / "epochs")
     if job.train.select == "best":
         chosen = best_epoch(work_dir / "epochs")
-        shutil.copytree(adapter_folder(work_dir / "epochs", chosen), out_dir, dirs_exist_ok=True)
+        kept = adapter_folder(work_dir / "epochs", chosen)
+        shutil.copytree(kept, out_dir, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST_FILE))
     else:
         chosen = job.train.epochs - 1
         save_adapter(trainer.model, out_dir, weights=weights)

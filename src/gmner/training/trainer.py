@@ -1,7 +1,6 @@
 """TRL's SFTTrainer on rows that are tokenised already, with the checks that it does not make."""
 
 import functools
-import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from gmner.models.families import BACKBONE_FAMILIES, family_of_folder, seam_of, 
 from gmner.models.seam import Encoder
 from gmner.training.distributed import rank, world
 from gmner.training.micro_batches import Batch, InParts
+from gmner.training.read_ahead import ImageReader, ReadAhead
 from gmner.training.rows import TrainingRows
 from gmner.training.sampler import EpochSampler, MicroBatches
 
@@ -39,12 +39,13 @@ class RowCollator:
     """Makes a batch of row numbers: right-padded ids, labels on the completion alone, images.
 
     Gives input_ids, attention_mask, labels, mm_token_type_ids (rows, longest; int64, 1 on image tokens),
-    image_grid_thw (rows, 3), either `features` or `pixel_values` of all images one after the other, and the row
-    numbers in `rows`.
+    image_grid_thw (rows, 3), the row numbers in `rows`, and either the `features` of all images one after the other or
+    images that are still being read (`gmner.training.read_ahead.finish` waits for them).
     """
 
-    def __init__(self, rows: TrainingRows, encoder: Encoder, bank: FeatureBank | None) -> None:
+    def __init__(self, rows: TrainingRows, encoder: Encoder, bank: FeatureBank | None, threads: int = 0) -> None:
         self.rows, self.encoder, self.bank = rows, encoder, bank
+        self.images = ImageReader(encoder, threads)
         self.pad_token_id = encoder.pad_token_id
 
     def __call__(self, items: Sequence[dict[str, int]]) -> dict[str, Any]:
@@ -67,18 +68,20 @@ class RowCollator:
         if self.bank is not None:
             batch["features"] = torch.cat([self.bank.of(sample) for sample in samples])
         else:
-            batch["pixel_values"] = torch.cat([self.encoder.pixels(sample) for sample in samples])
+            batch |= self.images.begin(samples)  # finished by the trainer, once the batch is needed
         return batch
 
 
 class RowTrainer(SFTTrainer):
     """SFTTrainer over TrainingRows: epoch e trains on the rows of epoch e, and a loss that is no number stops it."""
 
-    def __init__(self, rows: TrainingRows, sampler: EpochSampler, **kwargs: Any) -> None:
+    def __init__(self, rows: TrainingRows, sampler: EpochSampler, loss: str = "per_token", **kwargs: Any) -> None:
         self.rows, self.sampler = rows, sampler
         self._step_rows: list[int] = []
         self.parts: InParts | None = None  # how an update's rows go through the model; None: batch by batch
         self._held: list[Batch] = []
+        self._ahead: ReadAhead | None = None
+        self.collator: RowCollator = kwargs["data_collator"]
         self._batches_of_step = 1
         numbers = datasets.Dataset.from_dict({"row": list(range(rows.epochs * len(rows.samples)))})
         super().__init__(train_dataset=numbers, **kwargs)
@@ -89,8 +92,8 @@ class RowTrainer(SFTTrainer):
         for weight in network.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()
-        # Each token of an update weighs the same, however its rows are spread over batches and processes.
-        self.model_accepts_loss_kwargs = True
+        # per_token: each token of an update weighs the same, however its rows are spread over batches and processes.
+        self.model_accepts_loss_kwargs = loss == "per_token"
 
     def get_train_dataloader(self) -> DataLoader[dict[str, int]]:
         """Return this process's batches of the epoch that the sampler stands at."""
@@ -100,13 +103,14 @@ class RowTrainer(SFTTrainer):
             RowNumbers(),
             batch_sampler=MicroBatches(self.sampler, accumulation, rank(), world(), fill),
             collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Return the batches of one optimizer step, and remember whose rows they hold."""
-        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._ahead is None or self._ahead.source is not epoch_iterator:
+            self._ahead = ReadAhead(epoch_iterator, self.collator.images.threads)
+        batches, items = super().get_batch_samples(self._ahead, num_batches, device)
         self._step_rows = [number for batch in batches for number in batch["rows"]]
         self._batches_of_step = len(batches)
         return batches, items
@@ -128,8 +132,12 @@ class RowTrainer(SFTTrainer):
     ) -> Any:
         """Return the loss of a batch; raises TrainingDiverged where it is not finite."""
         numbers = inputs.pop("rows")
+        if not self.model_accepts_loss_kwargs:
+            num_items_in_batch = None  # per_micro_batch: the mean of this batch, which training_step divides by batches
         # Dropout by the rows of the batch: the same after a restart, and in whichever process they are.
         torch.manual_seed(np.random.SeedSequence([self.args.seed, *numbers]).generate_state(1, np.uint64).item() >> 1)
+        if (pixels := inputs.pop("pixel_bytes", None)) is not None:
+            inputs["pixel_values"] = self.collator.encoder.from_bytes(pixels)
         if (features := inputs.pop("features", None)) is not None:
             inputs |= self.seam.feature_inputs(features)
         # With several processes the loss comes from the model's own forward: there the gradients are put together.
@@ -197,15 +205,17 @@ def lora_config(lora: Any, backbone: str) -> Any:
 
 
 def check_logger(name: str) -> None:
-    """Raise ConfigError where the package that train.log_to names is not installed."""
-    if name != "none" and importlib.util.find_spec(name) is None:
+    """Raise ConfigError if the package of the tracker that train.log_to names is not installed."""
+    from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+    if name != "none" and name not in get_available_reporting_integrations():
         raise ConfigError(
             f"train.log_to is {name}, but the package {name} is not installed; pip install {name}, or set "
             "train.log_to: none (curves.csv and curves.png are written in any case)"
         )
 
 
-def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, workers: int) -> SFTConfig:
+def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype) -> SFTConfig:
     """Return TRL's arguments for the settings `train`. Saving is left to the callbacks."""
     on_gpu = torch.cuda.is_available()
     config = SFTConfig(
@@ -220,7 +230,7 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, w
         warmup_steps=train.warmup_ratio,
         max_grad_norm=train.clip,
         optim="adamw_torch",
-        bf16=dtype is torch.bfloat16,
+        bf16=dtype is torch.bfloat16 and train.autocast,
         use_cpu=not on_gpu,
         activation_checkpointing=train.gradient_checkpointing is True and train.launch.strategy != "fsdp",
         max_length=None,
@@ -228,7 +238,7 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype, w
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
-        dataloader_num_workers=workers,
+        dataloader_num_workers=0,  # images are read by threads: gmner.training.read_ahead
         dataloader_pin_memory=on_gpu,
         logging_steps=1,
         logging_nan_inf_filter=False,

@@ -22,9 +22,9 @@ from gmner.core.records import Sample
 from gmner.models.seam import Encoder
 from gmner.prompts.model import build_messages
 from gmner.runtime.progress import Progress
-from gmner.storage.files import write_json
 from gmner.storage.images import open_image
-from gmner.training.callbacks import COMPLETE, StopRequest
+from gmner.training.callbacks import StopRequest
+from gmner.training.checkpoints import complete_checkpoint
 from gmner.training.refine.rollouts import Rollout, Sampler
 from gmner.training.trainer import TrainingDiverged
 
@@ -112,7 +112,7 @@ class PolicyCallback(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the checkpoint as complete."""
         self._last_save = time.monotonic()
-        write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE, {"step": state.global_step})
+        complete_checkpoint(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
 
 
 def policy_config(job: PolicyJob, work_dir: Path) -> GRPOConfig:

@@ -23,7 +23,8 @@ from gmner.runtime.system_errors import at
 from gmner.storage.files import read_json, sha256_of_file, write_json
 from gmner.storage.tables import TARGETS, read_samples, read_table
 from gmner.training.best_epoch import rename_base, save_adapter
-from gmner.training.callbacks import StopRequest, last_checkpoint
+from gmner.training.callbacks import StopRequest
+from gmner.training.checkpoints import last_checkpoint
 from gmner.training.refine.curves import policy_rows, write_policy_curves
 from gmner.training.refine.grpo import PolicyCallback, PolicyJob, policy_trainer
 from gmner.training.refine.pool import Pooled, draw_pool
