@@ -1,13 +1,16 @@
 """The command line: `gmner <command> …`. A command's module is imported only when it is asked for."""
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
 
+from gmner.core.visible import visible
 from gmner.errors import GmnerError
 from gmner.runtime.system_errors import close_errors, close_output, explain, fault_of, names_a_path, say, stoppable
 
@@ -37,7 +40,7 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 after an error that the user can fix, 128 and its number after a signal."""
-    with stoppable():
+    with stoppable(), visible_output():
         try:
             status = _run(list(sys.argv[1:] if argv is None else argv))
             sys.stdout.flush()
@@ -63,11 +66,39 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
 
 
+@contextlib.contextmanager
+def visible_output() -> Iterator[None]:
+    """Let nothing that a file says steer the terminal: all that commands print goes through `visible`."""
+    stream = sys.stdout
+    sys.stdout = _VisibleStream(stream)
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+
+
+class _VisibleStream:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(visible(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _VisibleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def _run(arguments: list[str]) -> int:
     parsed = build_parser(arguments).parse_args(arguments)
-    logging.basicConfig(
-        level=os.environ.get("GMNER_LOG", "INFO"), format="%(levelname)s %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_VisibleFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=os.environ.get("GMNER_LOG", "INFO"), handlers=[handler])
     return int(_module_of(parsed.command).run(parsed) or 0)
 
 

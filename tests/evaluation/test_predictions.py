@@ -7,9 +7,10 @@ import pytest
 from gmner.cli import main
 from gmner.config.stages import PredictionsStage
 from gmner.core.answer import PROBLEMS as ANSWER_PROBLEMS
+from gmner.core.frame import Frame
 from gmner.core.records import Sample
 from gmner.errors import DataError
-from gmner.evaluation.predictions import PROBLEMS, make_predictions
+from gmner.evaluation.predictions import PROBLEMS, make_predictions, predict_sample
 from gmner.storage.tables import OUTPUTS, PREDICTIONS, SAMPLES, read_metadata, read_table, sample_to_row, write_table
 
 FRAME = {"coordinates": "absolute", "min_pixels": 14000, "max_pixels": 19600, "factor": 28}
@@ -41,6 +42,11 @@ def predicted(tmp_path: Path) -> Any:
     return predict
 
 
+def entity(mention: str, kind: str, boxes: list[list[float]], place: tuple[int, int, int, int]) -> dict[str, Any]:
+    offsets = dict(zip(("start", "end", "char_start", "char_end"), place, strict=True))
+    return {"mention": mention, "type": kind, "boxes": boxes, **offsets, "confidence": None}
+
+
 def codes(row: dict[str, Any]) -> list[str]:
     return [problem["code"] for problem in row["problems"]]
 
@@ -56,8 +62,8 @@ def test_one_row_a_sample_in_their_order_with_boxes_in_original_pixels(predicted
     assert rows[0] == {"sample_id": "test/2", "reasoning": None, "entities": [], "problems": []}
     assert rows[1]["reasoning"] == "why" and rows[1]["problems"] == []
     assert rows[1]["entities"] == [
-        {"mention": "Ann", "type": "PER", "boxes": [[10, 20, 110, 200]]},
-        {"mention": "Rome", "type": "LOC", "boxes": []},
+        entity("Ann", "PER", [[10, 20, 110, 200]], (0, 1, 0, 3)),
+        entity("Rome", "LOC", [], (2, 3, 7, 11)),
     ]
 
 
@@ -68,8 +74,8 @@ def test_every_failure_is_kept_with_its_reason(predicted: Any) -> None:
     )
     assert codes(rows[0]) == ["unclosed_answer", "unfinished_record", "truncated", "unknown_type", "outside_image"]
     assert rows[0]["entities"] == [
-        {"mention": "Ann", "type": "PERSON", "boxes": []},
-        {"mention": "Rome", "type": "LOC", "boxes": [[0, 0, 280, 280]]},
+        entity("Ann", "PERSON", [], (0, 1, 0, 3)),
+        entity("Rome", "LOC", [[0, 0, 280, 280]], (2, 3, 7, 11)),
     ]
     assert codes(rows[1]) == ["no_answer"] and codes(rows[2]) == ["no_output"]
     assert all(problem["code"] in PROBLEMS and problem["detail"] for row in rows for problem in row["problems"])
@@ -117,8 +123,28 @@ def test_the_command(predicted: Any, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "no sample of the split 'dev'" in capsys.readouterr().err
 
 
+def test_an_invented_mention_is_a_problem_and_has_no_place(predicted: Any) -> None:
+    rows = predicted(
+        [output(1, "<answer>Ann in|PER|None; Ann i|PER|None; ann|PER|None; Rome Rome|LOC|None</answer>")], (1,)
+    )
+    assert codes(rows[0]) == ["not_in_text"] * 3
+    assert [e["start"] for e in rows[0]["entities"]] == [0, None, None, None]
+    assert rows[0]["entities"][0]["char_end"] == len("Ann in")
+
+
+def test_a_mention_twice_takes_its_places_in_turn() -> None:
+    words = ("Go", "&", "Go")
+    tweet = Sample("test/1", "d", "test", "1", "x.png", (280, 280), words, " ".join(words), ())
+    said = {"output": "<answer>Go|PER|None; Go|PER|None; &amp ;|PER|None</answer>", "finish_reason": "stop"}
+    row = predict_sample(tweet, said, Frame(**FRAME), frozenset({"PER"}))
+    assert [(e["char_start"], e["char_end"]) for e in row["entities"]] == [(0, 2), (5, 7), (3, 4)]
+    assert [e["confidence"] for e in row["entities"]] == [None] * 3
+    sure = predict_sample(tweet, {**said, "confidences": [0.5, 0.25, 1.0]}, Frame(**FRAME), frozenset({"PER"}))
+    assert [e["confidence"] for e in sure["entities"]] == [0.5, 0.25, 1.0]
+
+
 def test_codes_of_the_two_stages_do_not_clash() -> None:
-    assert len(PROBLEMS) == len(ANSWER_PROBLEMS) + 4
+    assert len(PROBLEMS) == len(ANSWER_PROBLEMS) + 5
 
 
 def test_outputs_of_another_frame_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from gmner.core.answer import parse_output
 from gmner.core.frame import Frame
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError
+from gmner.evaluation.compared import align, normalised
 from gmner.storage.tables import OUTPUTS, PREDICTIONS, read_metadata, read_samples, read_table, write_table
 
 PROBLEMS = {
@@ -21,6 +22,7 @@ PROBLEMS = {
     "truncated": "the model was stopped at the limit of its output",
     "unknown_type": "a type that is not one of those asked for; kept as it is",
     "outside_image": "a box lies outside the image; clipped to it",
+    "not_in_text": "a mention that is not words of the tweet; kept as it is",
 }
 """What a row of predictions reports: code to meaning."""
 
@@ -79,7 +81,10 @@ def _read_outputs(path: Path, samples: Sequence[Sample], split: str) -> dict[str
 def predict_sample(
     sample: Sample, output: Mapping[str, Any] | None, frame: Frame, types: frozenset[str]
 ) -> dict[str, Any]:
-    """Return a row of PREDICTIONS from a row of OUTPUTS, or from None where there is none."""
+    """Return a row of PREDICTIONS from a row of OUTPUTS, or from None if there is none.
+
+    `confidences` in the output, one per record of its answer, is passed on.
+    """
     if output is None:
         problem = {"code": "no_output", "detail": PROBLEMS["no_output"]}
         return {"sample_id": sample.sample_id, "reasoning": None, "entities": [], "problems": [problem]}
@@ -92,19 +97,39 @@ def predict_sample(
     # All at once: an answer may have tens of thousands of records.
     flat = [box for record in parsed.records for box in record.boxes]
     original = iter(frame.to_original(flat, sample.size_wh).tolist() if flat else ())
-    for record in parsed.records:
+    spans = align([normalised(record) for record in parsed.records], sample.tokens)
+    starts = _starts_of_tokens(sample)
+    confidences = output.get("confidences") or ()
+    for number, (record, span) in enumerate(zip(parsed.records, spans, strict=True)):
         if record.type and record.type not in types:
             problems.append({"code": "unknown_type", "detail": f"{record.mention}|{record.type}"[:80]})
         if _leaves_image(record, width, height):
             problems.append({"code": "outside_image", "detail": record.mention[:80]})
-        boxes = list(itertools.islice(original, len(record.boxes)))
-        entities.append({"mention": record.mention, "type": record.type, "boxes": boxes})
+        if span is None:
+            problems.append({"code": "not_in_text", "detail": record.mention[:80]})
+        entities.append(
+            {
+                "mention": record.mention,
+                "type": record.type,
+                "boxes": list(itertools.islice(original, len(record.boxes))),
+                "start": span[0] if span else None,
+                "end": span[1] if span else None,
+                "char_start": starts[span[0]] if span else None,
+                "char_end": starts[span[1] - 1] + len(sample.tokens[span[1] - 1]) if span else None,
+                "confidence": confidences[number] if len(confidences) == len(parsed.records) else None,
+            }
+        )
     return {
         "sample_id": sample.sample_id,
         "reasoning": parsed.reasoning,
         "entities": entities,
         "problems": problems,
     }
+
+
+def _starts_of_tokens(sample: Sample) -> list[int]:
+    """Return where each token begins in the text, which is the tokens joined by one blank."""
+    return [0, *itertools.accumulate(len(token) + 1 for token in sample.tokens)]
 
 
 def _leaves_image(record: Record, width: float, height: float) -> bool:

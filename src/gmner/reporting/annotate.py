@@ -19,16 +19,22 @@ from gmner.models.adapter_folder import read_run
 from gmner.storage.files import atomic_path
 from gmner.storage.images import open_image
 
+OFFSETS = ("start", "end", "char_start", "char_end")
 COLOURS = ("#e6194b", "#0082c8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#808000", "#aa6e28")
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a model says about one image and text; boxes are pixels of the upright image of `size_wh`."""
+    """What a model says about one image and text; boxes are pixels of the upright image of `size_wh`.
+
+    `offsets` say where each record's mention is in `text`: `start` and `end` in tokens, `char_start` and `char_end` in
+    characters, ends exclusive, None if it is not in the text.
+    """
 
     text: str
     size_wh: tuple[int, int]
     records: tuple[Record, ...]
+    offsets: tuple[dict[str, int | None], ...]
     reasoning: str | None
     problems: tuple[str, ...]
     output: str
@@ -44,8 +50,9 @@ class Annotation:
                     "mention": record.mention,
                     "type": record.type,
                     "boxes": [[round(value, 1) for value in box] for box in record.boxes],
+                    **offsets,
                 }
-                for record in self.records
+                for record, offsets in zip(self.records, self.offsets, strict=True)
             ],
             "reasoning": self.reasoning,
             "problems": list(self.problems),
@@ -92,6 +99,7 @@ def annotate(decoder: Decoder, image_path: Path | str, text: str) -> Annotation:
         text=words,
         size_wh=size_wh,
         records=tuple(_record(entity) for entity in row["entities"]),
+        offsets=tuple({name: entity[name] for name in OFFSETS} for entity in row["entities"]),
         reasoning=row["reasoning"],
         problems=tuple(f"{problem['code']}: {problem['detail']}" for problem in row["problems"]),
         output=output.output,

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from gmner.core.visible import visible
+
 _SHOWN = 100  # characters of what a library says about memory
 _AT = "at "  # begins the note that says which file an error is about
 _ROOM = "make room"
@@ -161,9 +163,9 @@ def stoppable() -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Write a line to standard error, if anybody still listens."""
+    """Write a line to standard error, if anybody still listens; what is in it cannot steer the terminal."""
     with contextlib.suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        print(visible(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def close_output() -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from gmner.core.records import Entity, Sample
 from gmner.errors import DataError
 from gmner.runtime.system_errors import name_path
-from gmner.storage.files import atomic_path
+from gmner.storage.files import atomic_path, check_regular
 
 # What pyarrow raises for values of another type, too large numbers and texts that are no Unicode (half a pair).
 _UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -104,6 +104,12 @@ PREDICTED = pa.struct(
         _required("mention", pa.string()),
         _required("type", pa.string()),
         _required("boxes", BOXES),  # pixels of the original image
+        # Where the mention is, in tokens and in characters of the text, ends exclusive; empty if it is not in the text.
+        pa.field("start", pa.int32()),
+        pa.field("end", pa.int32()),
+        pa.field("char_start", pa.int32()),
+        pa.field("char_end", pa.int32()),
+        pa.field("confidence", pa.float64()),  # as the outputs state it, higher is surer; empty if they do not
     ]
 )
 PROBLEM = pa.struct([_required("code", pa.string()), _required("detail", pa.string())])
@@ -192,6 +198,7 @@ def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | Non
     """
     if not Path(path).exists():
         raise DataError(f"{path}: the table is missing; run the stage that writes it")
+    check_regular(path)
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             table = file.read(columns=list(columns) if columns else None, use_threads=False)
