@@ -91,7 +91,7 @@ def test_json_says_all_that_the_table_says(gold: Path, tmp_path: Path, capsys) -
     assert found["signature"] == "gmner|profile:paper|iou:0.5|frame:original|match:text|boxes:any|v:1"
     assert found["samples"] == 3
     assert found["regions"]["acc_50"] == found["regions"]["acc_75"] == found["regions"]["mean_iou"] == 1
-    assert found["predictions"] == {"form": "output", "tweets_without": 0, "tweets_left_out": 0}
+    assert found["predictions"] == {"form": "output", "tweets_without": 0, "tweets_left_out": 0, "failures": {}}
     assert found["intervals"]["gmner_f1"]["low"] <= found["percent"]["gmner_f1"]
 
 

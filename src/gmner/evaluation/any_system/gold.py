@@ -10,6 +10,7 @@ from gmner.datasets.oddities import Problems
 from gmner.datasets.twitter import draft_of
 from gmner.datasets.voc import read_voc
 from gmner.errors import DataError, MissingInputError
+from gmner.storage.files import check_regular
 from gmner.storage.tables import iterate_samples
 
 NO_SIZE = (0, 0)
@@ -22,6 +23,7 @@ def read_gold(path: Path, xml_dir: Path | None = None, split: str = "test") -> l
     A file of tagged tweets, one tag column or two of which the last is scored, has its boxes in `xml_dir`, by default
     the folder `xml` beside the file's own. Sizes of images come from there, NO_SIZE where a tweet has no boxes.
     """
+    check_regular(path)
     if path.suffix == ".parquet":
         samples = list(iterate_samples(path, split))
         if not samples:
@@ -95,6 +97,16 @@ def read_train(gold: Path, train: Path | None = None) -> list[Sample]:
         return list(iterate_samples(place, "train"))
     if not place.exists():
         raise MissingInputError(f"{place}: the training tweets are missing; name their file with --train")
+    return [_without_boxes(place, tweet) for tweet in read_conll(place, _tag_columns(place))]
+
+
+def read_other_split(gold: Path, split: str) -> list[Sample]:
+    """Return the tweets of another split: of the table, or of `<split>.txt` beside gold; none if it is not there."""
+    if gold.suffix == ".parquet":
+        return list(iterate_samples(gold, split))
+    place = gold.with_name(f"{split}.txt")
+    if place == gold or not place.exists():
+        return []
     return [_without_boxes(place, tweet) for tweet in read_conll(place, _tag_columns(place))]
 
 

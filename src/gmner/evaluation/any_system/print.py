@@ -7,6 +7,7 @@ from gmner.evaluation.bootstrap import Comparison
 from gmner.evaluation.counts import TASKS
 from gmner.evaluation.error_analysis import OUTCOMES
 from gmner.evaluation.metrics import metric_of
+from gmner.evaluation.seeds import MethodComparison
 
 _BAR = 40
 
@@ -50,7 +51,10 @@ def score_text(scores: Mapping[str, Any]) -> str:
     if read["tweets_without"]:
         parts.append(f"{read['tweets_without']} tweets have no prediction; they count as predicted empty")
     if read["tweets_left_out"]:
-        parts.append(f"{read['tweets_left_out']} tweets that are also in train were left out")
+        parts.append(f"{read['tweets_left_out']} tweets were left out: duplicates")
+    if read["failures"]:
+        told = ", ".join(f"{count} x {code}" for code, count in read["failures"].items())
+        parts.append(f"problems in the outputs: {told}")
     return "\n".join([*parts, scores["signature"]])
 
 
@@ -87,6 +91,28 @@ def comparison_text(first: str, other: str, compared: Mapping[str, Comparison]) 
     ]
     head = f"{first} less {other}, points on the same tweets (about these outputs, not about methods):"
     return f"{head}\n{table(['', 'difference', '95 %', 'p (bootstrap)', 'p (randomisation)'], rows)}"
+
+
+def methods_text(first: str, second: str, compared: Mapping[str, MethodComparison]) -> str:
+    """Return by how much one method scores higher than another, over seeds and tweets."""
+    some = next(iter(compared.values()))
+    rows = [
+        [
+            f"{metric_of(name).title}{'*' if one.significant else ''}",
+            f"{one.difference:+.2f}",
+            f"{one.low:+.2f} to {one.high:+.2f}",
+            "-" if one.p is None else f"{one.p:.4f}",
+            "-" if one.p_permutation is None else f"{one.p_permutation:.4f}",
+        ]
+        for name, one in compared.items()
+    ]
+    seeds = f"{some.seeds_a} and {some.seeds_b} seeds, {some.tweets} tweets"
+    parts = [
+        f"{first} less {second}, points; {seeds}:",
+        table(["", "difference", "95 %", "p (seeds and tweets)", "p (permutation)"], rows),
+        some.statement or "*: significant over seeds and tweets",
+    ]
+    return "\n".join(parts)
 
 
 def analysis_text(found: Mapping[str, Any]) -> str:

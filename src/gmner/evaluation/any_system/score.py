@@ -1,13 +1,20 @@
 """Scoring one file of predictions against gold, and comparing two."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gmner.core.mentions import normalise_mention
 from gmner.core.records import Record, Sample
-from gmner.evaluation.any_system.gold import NO_SIZE, has_train, read_gold, read_train, stands_in_train
+from gmner.evaluation.any_system.gold import (
+    NO_SIZE,
+    has_train,
+    read_gold,
+    read_other_split,
+    read_train,
+    stands_in_train,
+)
 from gmner.evaluation.any_system.predictions import Predictions, read_predictions
 from gmner.evaluation.bootstrap import Comparison
 from gmner.evaluation.bootstrap import compare as compare_rows
@@ -30,6 +37,7 @@ class Request:
     fine: bool = False
     train: Path | None = None
     exclude_train_duplicates: bool = False
+    exclude_duplicates: bool = False
 
 
 @dataclass
@@ -42,15 +50,21 @@ class Scored:
     form: str
     missing: int
     excluded: int
+    failures: Mapping[str, int] = field(default_factory=dict)
+    suffix: str = ""  # of the signature
 
     def to_json(self) -> dict[str, Any]:
         """Return all that is known without an analysis of errors."""
         report = self.tally.report()
-        if self.excluded:
-            report["signature"] += "|without:train-duplicates"
+        report["signature"] += self.suffix
         return {
             **report,
-            "predictions": {"form": self.form, "tweets_without": self.missing, "tweets_left_out": self.excluded},
+            "predictions": {
+                "form": self.form,
+                "tweets_without": self.missing,
+                "tweets_left_out": self.excluded,
+                "failures": dict(sorted(self.failures.items())),
+            },
         }
 
 
@@ -70,15 +84,30 @@ def score_predictions(request: Request, gold: list[Sample], found: Predictions) 
     samples = _with_sizes(gold, found)
     predictions: list[Sequence[Record]] = list(found.records)
     excluded = 0
-    if request.exclude_train_duplicates:
-        known = stands_in_train(samples, read_train(request.gold, request.train))
+    if request.exclude_duplicates or request.exclude_train_duplicates:
+        known = _duplicates(request, samples)
         excluded = sum(known)
         samples = [sample for sample, is_known in zip(samples, known, strict=True) if not is_known]
         predictions = [one for one, is_known in zip(predictions, known, strict=True) if not is_known]
     tally = ScoreTally(request.convention, request.iou, request.fine, known_types(samples, request.fine))
     for sample, predicted in zip(samples, predictions, strict=True):
         tally.add(sample, predicted)
-    return Scored(tally, samples, predictions, found.form, found.missing, excluded)
+    without = "duplicates" if request.exclude_duplicates else "train-duplicates"
+    suffix = f"|without:{without}" if request.exclude_duplicates or request.exclude_train_duplicates else ""
+    return Scored(tally, samples, predictions, found.form, found.missing, excluded, found.failures, suffix)
+
+
+def _duplicates(request: Request, samples: list[Sample]) -> list[bool]:
+    """Say of each tweet whether its words are also in train or, if all duplicates are meant, in dev or earlier here."""
+    known = stands_in_train(samples, read_train(request.gold, request.train))
+    if not request.exclude_duplicates:
+        return known
+    texts = {sample.text for sample in read_other_split(request.gold, "dev") if request.split != "dev"}
+    found = []
+    for sample, is_known in zip(samples, known, strict=True):
+        found.append(is_known or sample.text in texts)
+        texts.add(sample.text)
+    return found
 
 
 def _with_sizes(gold: list[Sample], found: Predictions) -> list[Sample]:
