@@ -146,14 +146,17 @@ def test_csv_without_its_columns(gold: Path, tmp_path: Path, capsys) -> None:  #
     assert "p.csv:1: no column image_id, type, region" in _fails(capsys, gold, tmp_path / "p.csv")
 
 
+KEYS = (
+    "1 image_id entities triples output pre_entities images annotations data categories predictions result name label "
+)
+KEYS += "bnd mention type boxes id value"
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=True) | st.integers() | st.text(max_size=4),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["1", "image_id", "entities", "triples", "output", "pre_entities", "images", "annotations", "data",
-                 "categories", "predictions", "result", "name", "label", "bnd", "mention", "type", "boxes", "id", "value"]
+                KEYS.split()
             ),
             inner,
             max_size=4,
