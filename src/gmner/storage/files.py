@@ -180,26 +180,3 @@ def remove_half_written(folder: Path, without: Collection[str] = ()) -> int:
     for path in found:
         path.unlink(missing_ok=True)
     return len(found)
-
-
-_SPECIAL = {
-    stat.S_ISFIFO: "a named pipe",
-    stat.S_ISSOCK: "a socket",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-    stat.S_ISDIR: "a folder",
-}
-
-
-def check_regular(path: Path | str) -> None:
-    """Raise DataError if a path is no file with contents of its own: to open a pipe or a device can wait for ever.
-
-    A link is followed. A path where nothing is, or that may not be looked at, is left to whoever opens it.
-    """
-    try:
-        mode = Path(path).stat().st_mode
-    except OSError:
-        return
-    for matches, name in _SPECIAL.items():
-        if matches(mode):
-            raise DataError(f"{path}: is {name}; expected a regular file: copy its contents into one")

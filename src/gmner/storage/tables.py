@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from gmner.core.records import Entity, Sample
 from gmner.errors import DataError
 from gmner.runtime.system_errors import name_path
-from gmner.storage.files import atomic_path, check_regular
+from gmner.storage.files import atomic_path, refuse_special
 
 # What pyarrow raises for values of another type, too large numbers and texts that are no Unicode (half a pair).
 _UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -198,7 +198,7 @@ def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | Non
     """
     if not Path(path).exists():
         raise DataError(f"{path}: the table is missing; run the stage that writes it")
-    check_regular(path)
+    refuse_special(path)
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             table = file.read(columns=list(columns) if columns else None, use_threads=False)

@@ -10,7 +10,7 @@ from gmner.datasets.oddities import Problems
 from gmner.datasets.twitter import draft_of
 from gmner.datasets.voc import read_voc
 from gmner.errors import DataError, MissingInputError
-from gmner.storage.files import check_regular
+from gmner.storage.files import refuse_special
 from gmner.storage.tables import iterate_samples
 
 NO_SIZE = (0, 0)
@@ -23,7 +23,7 @@ def read_gold(path: Path, xml_dir: Path | None = None, split: str = "test") -> l
     A file of tagged tweets, one tag column or two of which the last is scored, has its boxes in `xml_dir`, by default
     the folder `xml` beside the file's own. Sizes of images come from there, NO_SIZE where a tweet has no boxes.
     """
-    check_regular(path)
+    refuse_special(path)
     if path.suffix == ".parquet":
         samples = list(iterate_samples(path, split))
         if not samples:

@@ -17,7 +17,7 @@ from gmner.evaluation.any_system import foreign_forms as foreign
 from gmner.evaluation.any_system.values import Records, boxes_of, entities_of, output_of, short
 from gmner.evaluation.f1 import record_of_entity
 from gmner.evaluation.record_matching import AUTHORS_FRAME
-from gmner.storage.files import check_regular
+from gmner.storage.files import refuse_special
 from gmner.storage.tables import PREDICTIONS, read_table
 
 FORMS = (
@@ -52,7 +52,7 @@ def read_predictions(path: Path, gold: Sequence[Sample]) -> Predictions:
     """
     if not path.exists():
         raise MissingInputError(f"{path}: no such file of predictions")
-    check_regular(path)
+    refuse_special(path)
     if path.suffix == ".parquet":
         return _read_own_table(path, gold)
     first = next((line for _, line in _lines(path)), None)

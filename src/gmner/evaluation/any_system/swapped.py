@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gmner.errors import DataError
-from gmner.storage.files import check_regular
+from gmner.storage.files import refuse_special
 
 GOLD, PREDICTIONS = "gold annotations", "predictions"
 
@@ -34,7 +34,7 @@ def kind_of(path: Path) -> str | None:
 def check_not_swapped(gold: Path, predictions: Path) -> None:
     """Raise DataError if gold and predictions were given in each other's place, or one of them twice."""
     for path in (gold, predictions):
-        check_regular(path)
+        refuse_special(path)
     of_gold, of_predictions = kind_of(gold), kind_of(predictions)
     if of_gold == PREDICTIONS and of_predictions == GOLD:
         raise DataError(
