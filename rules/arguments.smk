@@ -56,3 +56,13 @@ def what_is_read(wildcards, input):
 def gather_arguments(wildcards, input):
     """Return the arguments that name the shards to put together."""
     return ["--gather", *input.shards] if input.shards else []
+
+
+def finished_results(wildcards):
+    """Return the digests of what a report of what is finished shows: it is written again when they change."""
+    return compact(PLAN.finished())
+
+
+def unless_in_a_table():
+    """Return what the default target makes beside Table 1: scores of the datasets that no table shows."""
+    return [PLAN.place(job) for job in PLAN.shown_nowhere()]

@@ -1,18 +1,14 @@
 # What the rules share: the checked configuration, and functions that look up a job in its plan.
 #
 # Which stage reads what, and where its result lies, is said once, in src/gmner/workflow/stages.py.
-import os
-import shlex
-
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from gmner.config import load_config
 from gmner.errors import GmnerError
 from gmner.workflow import environments
-from gmner.workflow import killed_runs as session
-from gmner.workflow.plan import Plan, compact
 from gmner.workflow.job import Job
+from gmner.workflow.plan import Plan, compact
+from gmner.workflow.snakemake_run import SnakemakeRun, put_python_first, shell_prefix
 from gmner.workflow.stages import STAGES
 
 
@@ -22,57 +18,6 @@ wildcard_constraints:
     name=r"[A-Za-z0-9][\w.-]*",
     seed=r"\d+",
     shard=r"\d+-of-\d+",
-
-
-def prepare_environment():
-    """Let jobs find the package, and the python that runs Snakemake unless an environment is activated over it."""
-    folders = os.environ.get("PATH", "").split(os.pathsep)
-    first = str(Path(sys.executable).parent)
-    os.environ.update(PATH=os.pathsep.join([first, *(folder for folder in folders if folder != first)]))
-    # In front of each command: Snakemake takes PYTHONPATH out of the environment of jobs that use conda.
-    package = shlex.quote(str(Path(workflow.basedir) / "src"))
-    shell.prefix(
-        f"set -euo pipefail; export PYTHONPATH={package} PYTHONUNBUFFERED=1 {session.SHELL_VARIABLE}=$$; "
-    )
-
-
-def keep_records_with_results():
-    """Keep Snakemake's records of how each result was made in results/provenance.
-
-    There they travel with the results: in a new checkout, or without .snakemake, it still knows the settings, the
-    code and the contents that they were made from, and goes by these and not by files' times.
-    """
-    for part in ("metadata", "incomplete"):
-        here, kept = Path(".snakemake", part), Path("results", "provenance", part)
-        kept.mkdir(parents=True, exist_ok=True)
-        here.parent.mkdir(exist_ok=True)
-        if here.is_dir() and not here.is_symlink() and not any(here.iterdir()):
-            here.rmdir()
-        if not here.exists():
-            here.unlink(missing_ok=True)
-            here.symlink_to(Path("..", "results", "provenance", part))
-
-
-def begin_session():
-    """Clean up after killed runs, and let this one's jobs know whose they are; see gmner/workflow/killed_runs.py."""
-    os.environ[session.OWNER_VARIABLE] = session.owner_of_jobs()
-    if not workflow.is_main_process:
-        if workflow.remote_exec:
-            os.environ.pop(session.JOBS_VARIABLE, None)
-        return None
-    temporary = [Path(workflow.snakemake_tmp_dir), Path(workflow.sourcecache.runtime_cache_path)]
-    begun = session.begin(logger.warning, unlock="--unlock" in sys.argv, temporary=temporary)
-    if begun is not None:
-        os.environ[session.JOBS_VARIABLE] = str(begun.jobs)
-    return begun
-
-
-def kept(path):
-    """Return where something lies that is no job's result: with the local copies if results are in a storage."""
-    settings = workflow.storage_settings
-    if settings is None or settings.default_storage_provider is None:
-        return path
-    return f"{settings.local_storage_prefix}/kept/{path}"
 
 
 def job_of(stage, wildcards):
@@ -106,7 +51,10 @@ def inputs_of(stage):
     """Return the input function of a rule: the results that a job reads, under the names of their stages."""
 
     def results(wildcards):
+        RUN.begin()
         found = {}
+        if stage == "report" and PLAN.finished_only:
+            return found  # a report of what is there makes nothing
         for before in PLAN.inputs(job_of(stage, wildcards)):
             found.setdefault(before.stage, []).append(PLAN.place(before))
         return {name: paths[0] if len(paths) == 1 else paths for name, paths in found.items()}
@@ -117,13 +65,11 @@ def inputs_of(stage):
 def decided_by(stage):
     """Return the parameters of a stage's rule.
 
-    `settings` goes to the command. It takes `input` so that Snakemake does not compare it with the last run's: it
-    also holds what changes no result (a mirror, a batch size). The other three are compared: a difference reruns.
+    `settings` is the file that goes to the command. It takes `input` so that Snakemake does not compare it with the
+    last run's. The other three are compared: a difference reruns.
     """
     return {
-        "settings": lambda wildcards, input: compact(
-            PLAN.settings(job_of(stage, wildcards)).model_dump(mode="json")
-        ),
+        "settings": lambda wildcards, input: RUN.settings_file(job_of(stage, wildcards)),
         "content": lambda wildcards: compact(PLAN.content(job_of(stage, wildcards))),
         "code": lambda wildcards: PLAN.code(job_of(stage, wildcards)),
         "upstream": lambda wildcards: PLAN.upstream(job_of(stage, wildcards)),
@@ -156,30 +102,33 @@ def work_of(stage):
 
     def folder(wildcards, input):
         job = job_of(stage, wildcards)
-        return kept(f"results/work/{stage}/{job.dataset}/{job.run}/seed{job.seed}-{PLAN.identity(job)}")
+        return RUN.kept(f"results/work/{stage}/{job.dataset}/{job.run}/seed{job.seed}-{PLAN.identity(job)}")
 
     return folder
 
 
 def teacher_store(wildcards, input):
     """Return the folder of the teachers' raw answers. Takes `input` so that a move of it is no reason to ask again."""
-    return kept("resources/teacher-store")
+    return RUN.kept("resources/teacher-store")
 
 
 try:
     PLAN = Plan(load_config(config))
 except GmnerError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}") from None
-prepare_environment()
-keep_records_with_results()
-SESSION = begin_session()
+RUN = SnakemakeRun(workflow, logger, PLAN)
+PLAN.reports_only = RUN.makes_only("report", "results/report.html")
+put_python_first()
+shell.prefix(shell_prefix(Path(workflow.basedir) / "src"))
 
 
 onstart:
-    if SESSION is not None and not workflow.local_exec:
-        SESSION.hands_out_jobs()
+    RUN.started()
+
+
+onsuccess:
+    RUN.succeeded()
 
 
 onerror:
-    if SESSION is not None:
-        SESSION.failed()
+    RUN.failed()

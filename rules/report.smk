@@ -20,6 +20,7 @@ rule write_report:
         runtime=60,
     params:
         **decided_by("report"),
+        finished=finished_results,
     shell:
         "python -m gmner stage report --settings {params.settings:q} --results results --out {output:q}"
         " 2>&1 | tee -i {log:q}"

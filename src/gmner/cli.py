@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from gmner.core.visible import visible
 from gmner.errors import GmnerError
 from gmner.runtime.system_errors import close_errors, close_output, explain, fault_of, names_a_path, say, stoppable
+from gmner.workflow.killed_runs import tell_why
 
 # Commands for people: one line of help each. The code is gmner/commands/<command>.py with add_arguments and run.
 COMMANDS = {
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return status
         except GmnerError as error:
-            say(f"error: {_with_remedy(error)}")
+            _fail(_with_remedy(error))
             return 1
         except BrokenPipeError:
             close_output()
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if line is None:
                 raise  # a fault of ours: its traceback is wanted
             logging.getLogger(__name__).debug("this error:", exc_info=True)
-            say(f"error: {line}")
+            _fail(line)
             close_output()
             close_errors()
             return 1
@@ -92,6 +93,12 @@ class _VisibleStream:
 class _VisibleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
+
+
+def _fail(line: str) -> None:
+    """Say why a command failed; the workflow that it is a job of repeats it at its end."""
+    say(f"error: {line}")
+    tell_why(f"error: {line}")
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Reading YAML of anybody's: no objects, no repeated keys, nothing that is nested or multiplied without end."""
+"""Reading untrusted YAML: no objects, no repeated keys, nothing that is nested or multiplied without end."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ import yaml
 from gmner.errors import ConfigError
 
 _MOST_BYTES, _MOST_VALUES, _DEEPEST = 256 << 10, 20_000, 30
+_RUNS_CODE = "__use_yte__"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast
 
 
@@ -42,6 +43,17 @@ def read_yaml(path: Path | str) -> Any:
         raise ConfigError(f"{path}: not valid YAML: brackets are nested too deeply") from error
     except ValueError as error:  # not UTF-8; a date or a number that is none
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
+
+
+def refuse_unsafe(path: Path | str) -> None:
+    """Raise ConfigError for a file that `read_yaml` refuses, or that asks for code to be run while it is read.
+
+    For readers that are less strict than ours: Snakemake's lets a second key of the same name win silently, and
+    evaluates Python in a file that says `__use_yte__`.
+    """
+    found = read_yaml(path)
+    if isinstance(found, Mapping) and _RUNS_CODE in found:
+        raise ConfigError(f"{path}: {_RUNS_CODE} runs Python from the file, which is never done here; remove the key")
 
 
 def _construct(text: str) -> Any:

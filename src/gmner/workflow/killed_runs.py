@@ -34,11 +34,12 @@ LOGGER = logging.getLogger(__name__)
 PLACE = Path(".snakemake", "gmner")
 JOBS_VARIABLE = "GMNER_JOBS"  # the file that a run's jobs hold
 OWNER_VARIABLE = "GMNER_OWNER"  # the process that started them: its number, its birth, its machine
+ERRORS_VARIABLE = "GMNER_ERRORS"  # the file in which failed jobs say why
 SHELL_VARIABLE = "GMNER_SHELL"  # the number of a job's shell
 _LOCKS = Path(".snakemake", "locks")
 # What the workflow writes. The teachers' store may be shared with others and clears up after itself.
 _WRITTEN, _SHARED = ("results", "resources"), ("teacher-store",)
-_RUN, _JOBS = ".run", ".jobs"
+_RUN, _JOBS, _ERRORS = ".run", ".jobs", ".errors"
 # What a run's own file says: its machine, then, each on a line, its temporary folders and whether it uses a cluster.
 _TEMPORARY, _CLUSTER = "temporary ", "cluster"
 _POLL_SECONDS = 0.1
@@ -58,6 +59,17 @@ class Session:
         """The file that this run's jobs hold."""
         return self.path.with_suffix(_JOBS)
 
+    @property
+    def errors(self) -> Path:
+        """The file in which this run's failed jobs say why."""
+        return self.path.with_suffix(_ERRORS)
+
+    def said(self) -> list[str]:
+        """Return what failed jobs said, each line once."""
+        with contextlib.suppress(OSError):
+            return list(dict.fromkeys(self.errors.read_text(encoding="utf-8").splitlines()))
+        return []
+
     def hands_out_jobs(self) -> None:
         """Note that jobs run elsewhere: they may outlive this process, and then its lock must stay."""
         self.held.write(f"{_CLUSTER}\n".encode())
@@ -74,6 +86,7 @@ class Session:
         with contextlib.suppress(OSError):
             if self.ended_well and _forget_jobs(self.jobs):
                 self.path.unlink(missing_ok=True)
+        self.errors.unlink(missing_ok=True)
         self.held.close()
 
 
@@ -126,6 +139,7 @@ def _clear_up(say: Callable[[str], None], unlock: bool) -> None:
         for line in lines:
             if line.startswith(_TEMPORARY):
                 shutil.rmtree(line.removeprefix(_TEMPORARY), ignore_errors=True)
+        path.with_suffix(_ERRORS).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     if locks or removed:
         what = [*(["its lock"] if locks else []), *([f"{removed} half-written files"] if removed else [])]
@@ -160,6 +174,14 @@ def _forget_jobs(path: Path) -> bool:
 def owner_of_jobs() -> str:
     """Return what tells jobs who started them: this process."""
     return json.dumps([os.getpid(), _birth(os.getpid()), _namespace()])
+
+
+def tell_why(line: str) -> None:
+    """Let the run of the workflow that started this process, if one did, repeat why it failed."""
+    place = os.environ.get(ERRORS_VARIABLE)
+    if place:
+        with contextlib.suppress(OSError), Path(place).open("a", encoding="utf-8") as stream:
+            stream.write(f"{line}\n")
 
 
 @contextlib.contextmanager

@@ -8,12 +8,13 @@ that was interrupted can never pass old results off as new ones.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from gmner.config.base import Settings
 from gmner.config.root import Config
-from gmner.storage.files import sha256_of_json
+from gmner.storage.files import sha256_of_file, sha256_of_json
 from gmner.workflow.fingerprint import code_fingerprint
 from gmner.workflow.job import Job, Way
 from gmner.workflow.run_kinds import RUN_KINDS, RunKind
@@ -31,6 +32,8 @@ class Plan:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._known: dict[Job, str] = {}
+        self.reports_only: Callable[[], bool] = lambda: False
+        """Says whether the report is all that is asked for."""
 
     def kind(self, job: Job) -> RunKind:
         """Return the kind of a job's run."""
@@ -53,6 +56,22 @@ class Plan:
     def place(self, job: Job) -> str:
         """Return where a job's main result lies."""
         return STAGES[job.stage].result.format(**vars(job))
+
+    @property
+    def finished_only(self) -> bool:
+        """Say whether the report shows what is finished and waits for nothing: if nothing else is asked for."""
+        return self.reports_only()
+
+    def is_finished(self, job: Job) -> bool:
+        """Say whether a job's main result is there."""
+        return Path(self.place(job)).is_file()
+
+    def finished(self) -> dict[str, str]:
+        """Return the digests of the scores and tables in a report of what is finished; none in one of everything."""
+        if not self.finished_only:
+            return {}
+        shown = [job for job in self.inputs(Job("report")) if job.stage in {"scores", "tables"}]
+        return {self.place(job): sha256_of_file(Path(self.place(job)))[:16] for job in shown}
 
     def environment(self, job: Job) -> str:
         """Return the name of a job's software environment."""
@@ -100,6 +119,17 @@ class Plan:
         if asked is not None:
             return list(asked(self))
         return self.runs(stage) if STAGES[stage].per == RUN else self._read_by_runs(stage)
+
+    def shown_nowhere(self) -> list[Job]:
+        """Return the scores of the runs of Table 1 for datasets that no table shows: what a new dataset asks for.
+
+        Without a Table 1, those of all runs.
+        """
+        shown = {before.dataset for job in self.jobs("tables") for before in self.inputs(job)}
+        first = self.config.tables.table1
+        names = set(first.run_names()) if first is not None else set(self.config.runs)
+        missing = [job for job in self.jobs("scores") if job.dataset not in shown]
+        return [job for job in missing if job.run in names] or missing
 
     def _read_by_runs(self, stage: str) -> list[Job]:
         """Return the jobs of an early stage: those that some run needs."""

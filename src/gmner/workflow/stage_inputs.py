@@ -90,9 +90,18 @@ def tables(plan: "Plan", job: Job) -> Iterator[Job]:
 
 
 def report(plan: "Plan", job: Job) -> Iterator[Job]:
-    """Yield everything that the report shows."""
-    for stage in ("samples", "rationales", "train", "generate", "predictions", "scores", "tables"):
-        yield from plan.jobs(stage)
+    """Yield everything that the report shows: all that is configured, or what of it is finished."""
+    of_runs = ("train", "generate", "predictions", "scores")
+    done = {job.at("") for job in plan.jobs("scores")}
+    if plan.finished_only:
+        unfinished = {job.at("") for stage in of_runs for job in plan.jobs(stage) if not plan.is_finished(job)}
+        done -= unfinished | {job for job in done if not plan.is_finished(Job("samples", dataset=job.dataset))}
+    for stage in ("samples", "rationales", *of_runs, "tables"):
+        for found in plan.jobs(stage):
+            if (stage in of_runs and found.at("") in done) or (
+                stage not in of_runs and (not plan.finished_only or plan.is_finished(found))
+            ):
+                yield found
 
 
 def model_of_teacher(plan: "Plan", name: str) -> Iterator[Job]:

@@ -11,7 +11,9 @@ TINY = Path("workflow/assets/tiny")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: the backbone's name and where it comes from")
+    parser.add_argument(
+        "--settings", required=True, help="JSON or its file: the backbone's name and where it comes from"
+    )
     parser.add_argument("--out-dir", required=True, type=Path, help="folder to write")
     parser.add_argument("--tiny", type=Path, default=TINY, help="folder of the tiny backbone (default: %(default)s)")
 

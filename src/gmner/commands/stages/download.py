@@ -10,7 +10,7 @@ from gmner.download.source import download
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: the source's name and settings")
+    parser.add_argument("--settings", required=True, help="JSON or its file: the source's name and settings")
     parser.add_argument("--out-dir", required=True, type=Path, help="folder for the files and their manifest.json")
 
 

@@ -5,13 +5,14 @@ import importlib
 import json
 from pathlib import Path
 
+from gmner.commands.stages.settings import text_of_settings
 from gmner.workflow.run_kinds import RUN_KINDS
 from gmner.workflow.stages import STAGES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of all kinds; each kind asks for those that it needs."""
-    parser.add_argument("--settings", required=True, help="JSON: the run's kind and how it answers")
+    parser.add_argument("--settings", required=True, help="JSON or its file: the run's kind and how it answers")
     parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
     parser.add_argument("--split", default="test", help="which split (default: test)")
     parser.add_argument("--backbone", type=Path, help="folder of the backbone")
@@ -34,6 +35,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _kind_of(settings: str) -> str:
     try:
-        return str(json.loads(settings).get("kind", "tuned"))
+        return str(json.loads(text_of_settings(settings)).get("kind", "tuned"))
     except (ValueError, AttributeError, RecursionError):
         return "tuned"  # its own reader says what is wrong

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: the model's frame and the known types")
+    parser.add_argument("--settings", required=True, help="JSON or its file: the model's frame and the known types")
     parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
     parser.add_argument("--outputs", required=True, type=Path, help="the table of outputs")
     parser.add_argument("--split", default="test", help="the split that was answered (default: test)")

@@ -10,7 +10,7 @@ from gmner.rationales.stage import make_rationales, plan_rationales
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: the teacher's name and its settings")
+    parser.add_argument("--settings", required=True, help="JSON or its file: the teacher's name and its settings")
     parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
     parser.add_argument("--out", required=True, type=Path, help="the table of rationales to write")
     parser.add_argument("--report", required=True, type=Path, help="the report to write (JSON)")

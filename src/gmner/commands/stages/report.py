@@ -10,7 +10,7 @@ from gmner.reporting.html.stage import make_report
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: the datasets, runs and tables to show")
+    parser.add_argument("--settings", required=True, help="JSON or its file: the datasets, runs and tables to show")
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder that the workflow fills")
     parser.add_argument("--out", required=True, type=Path, help="the page to write (HTML)")
 

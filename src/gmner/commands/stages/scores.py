@@ -10,7 +10,7 @@ from gmner.evaluation.scores import make_scores
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: the convention to count by")
+    parser.add_argument("--settings", required=True, help="JSON or its file: the convention to count by")
     parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
     parser.add_argument("--predictions", required=True, type=Path, help="the table of predictions")
     parser.add_argument("--split", default="test", help="the split that was predicted (default: test)")

@@ -12,7 +12,7 @@ from gmner.reporting.tables.stage import make_table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--name", required=True)
-    parser.add_argument("--settings", required=True, help="JSON: the table's rows")
+    parser.add_argument("--settings", required=True, help="JSON or its file: the table's rows")
     parser.add_argument("--scores", nargs="*", default=[], type=Path, help="the score files of its rows")
     parser.add_argument(
         "--paper", type=Path, help="numbers that were printed elsewhere (CSV), for tables that have some"

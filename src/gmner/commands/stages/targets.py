@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: chain of thought, epochs, perturbation, frame")
+    parser.add_argument("--settings", required=True, help="JSON or its file: reasoning, epochs, boxes, frame")
     parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
     parser.add_argument("--rationales", help="the table of rationales, or 'none' (the default)")
     parser.add_argument("--seed", required=True, type=int, help="seed of the perturbation")

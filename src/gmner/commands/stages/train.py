@@ -12,7 +12,7 @@ from gmner.training.launch import launch
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--settings", required=True, help="JSON: how the run asks and trains")
+    parser.add_argument("--settings", required=True, help="JSON or its file: how the run asks and trains")
     parser.add_argument("--samples", required=True, type=Path, help="the table of samples")
     parser.add_argument("--targets", required=True, type=Path, help="the table of targets")
     parser.add_argument("--backbone", required=True, type=Path, help="folder of the backbone")
