@@ -13,6 +13,15 @@ PROVIDERS = ("openai", "anthropic")
 FAST = {"first_wait_s": 0.01, "longest_wait_s": 0.2, "timeout_s": 5.0, "attempts": 8}
 
 
+def rationales_settings(url: str, provider: str, **more: Any) -> RationalesSettings:
+    """Return the settings of the stage for the model `big` of a server."""
+    price = {"input": INPUT_PRICE, "output": OUTPUT_PRICE, "cached_input": INPUT_PRICE}
+    base = f"{url}/v1" if provider == "openai" else url
+    teacher = {"provider": provider, "model": "big", "base_url": base, "endpoint": "toy", "limits": FAST,
+               "price": price, "batch_poll_s": 0.01}  # fmt: skip
+    return RationalesSettings.model_validate({"name": "t", "teacher": {**teacher, **more}})
+
+
 class Stage:
     """The stage over some samples, against one server."""
 
@@ -23,11 +32,7 @@ class Stage:
         self.report: dict[str, Any] = {}
 
     def settings(self, server: FaultServer, provider: str, **more: Any) -> RationalesSettings:
-        price = {"input": INPUT_PRICE, "output": OUTPUT_PRICE, "cached_input": INPUT_PRICE}
-        base = f"{server.url}/v1" if provider == "openai" else server.url
-        teacher = {"provider": provider, "model": "big", "base_url": base, "endpoint": "toy", "limits": FAST,
-                   "price": price, "batch_poll_s": 0.01}  # fmt: skip
-        return RationalesSettings.model_validate({"name": "t", "teacher": {**teacher, **more}})
+        return rationales_settings(server.url, provider, **more)
 
     def run(self, server: FaultServer, provider: str, **more: Any) -> list[dict[str, Any]]:
         out = self.folder / "r.parquet"

@@ -1,11 +1,15 @@
 """The local provider with a real, untrained Qwen2.5-VL of the tiny backbone's form."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from gmner.config.teachers import RationalesSettings
 from gmner.errors import GmnerError
+from gmner.llm_client.answer_store import AnswerStore
+from gmner.llm_client.folders import store_folder
 from gmner.rationales.stage import make_rationales
 from gmner.storage.tables import RATIONALES, read_table
 from tests.helpers.teacher_samples import make_sample, write_samples
@@ -42,6 +46,23 @@ def test_a_local_model_answers_in_batches_and_is_not_asked_again(
     monkeypatch.setattr(local_provider, "load_backbone", None)
     make_rationales(*arguments)
     assert read_table(tmp_path / "r.parquet", RATIONALES).to_pylist() == rows
+
+
+def test_the_hub_s_sampling_and_penalty_decide_nothing(tmp_path: Path, image: Path, folder: Path) -> None:
+    hub = tmp_path / "hub"
+    shutil.copytree(folder, hub)
+    generation = json.loads((hub / "generation_config.json").read_text())
+    generation |= {"do_sample": True, "temperature": 5.0, "repetition_penalty": 1.9, "top_k": 50, "top_p": 0.9}
+    (hub / "generation_config.json").write_text(json.dumps(generation))
+    path = write_samples(tmp_path / "samples.parquet", [make_sample(1, image_path=str(image))])
+    texts = []
+    for model in (folder, hub, hub):
+        teacher = {"provider": "local", "model": str(model), "max_tokens": 24, "max_tries": 1}
+        settings = RationalesSettings.model_validate({"name": "t", "teacher": teacher})
+        store = tmp_path / f"store{len(texts)}"
+        make_rationales(settings, path, tmp_path / "r.parquet", tmp_path / "report.json", store)
+        texts += [one.answer.text for one in AnswerStore(store_folder(store, "local", str(model)))]
+    assert texts[0] == texts[1] == texts[2]
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path, image: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+from transformers import GenerationConfig
 
 from gmner.config.teachers import LocalTeacher
 from gmner.core.frame import Frame
@@ -32,6 +33,8 @@ class LocalProvider:
         self._processor.tokenizer.padding_side = "left"
         self._plain = PlainText(self._processor.tokenizer)
         self._model = load_backbone(settings.model, dtype_of("auto", device), device)
+        self._ends = self._ends_of_answers()
+        self._model.generation_config = self._decoding()  # one passed to `generate` would be filled up from the hub's
         self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -66,7 +69,6 @@ class LocalProvider:
 
     @torch.inference_mode()
     def _generate(self, conversations: Sequence[Sequence[Message]]) -> list[Answer]:
-        settings, tokenizer = self._settings, self._processor.tokenizer
         texts = [
             self._processor.apply_chat_template(
                 [self._turn_of(message) for message in messages], tokenize=False, add_generation_prompt=True
@@ -84,21 +86,34 @@ class LocalProvider:
             return_tensors="pt",
             text_kwargs={"return_mm_token_type_ids": True},
         ).to(self._model.device)
-        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if settings.temperature:
-            sampling = {"do_sample": True, "temperature": settings.temperature}
-        written = self._model.generate(
-            **inputs, max_new_tokens=settings.max_tokens, pad_token_id=tokenizer.pad_token_id, **sampling
-        )
+        written = self._model.generate(**inputs)
         length = inputs["input_ids"].shape[1]
         prompts = inputs["attention_mask"].sum(dim=1).tolist()
         return [self._answer_of(ids, prompt) for ids, prompt in zip(written[:, length:].tolist(), prompts, strict=True)]
 
+    def _decoding(self) -> GenerationConfig:
+        """Return how answers are decoded: as the settings say, and nothing of the hub's own defaults.
+
+        Qwen2.5-VL's `generation_config.json` samples with a repetition penalty of 1.05, which would make a 'greedy'
+        teacher avoid the words that it has to repeat.
+        """
+        settings, tokenizer = self._settings, self._processor.tokenizer
+        sampling = {"do_sample": True, "temperature": settings.temperature} if settings.temperature else {}
+        return GenerationConfig(
+            max_new_tokens=settings.written_at_most,
+            eos_token_id=sorted(self._ends),
+            pad_token_id=tokenizer.pad_token_id,
+            **sampling,
+        )
+
+    def _ends_of_answers(self) -> set[int]:
+        """Return the tokens that end an answer: the model's and the tokenizer's."""
+        kept = self._model.generation_config.eos_token_id
+        ends = [] if kept is None else kept if isinstance(kept, list) else [kept]
+        return {*ends, self._processor.tokenizer.eos_token_id}
+
     def _answer_of(self, ids: list[int], prompt_tokens: int) -> Answer:
-        tokenizer = self._processor.tokenizer
-        generation = self._model.generation_config
-        ends = generation.eos_token_id if generation.eos_token_id is not None else tokenizer.eos_token_id
-        ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
+        tokenizer, ends = self._processor.tokenizer, self._ends
         place = next((index for index, number in enumerate(ids) if number in ends), None)
         kept = ids if place is None else ids[:place]
         reason: Literal["stop", "length"] = "length" if place is None else "stop"
