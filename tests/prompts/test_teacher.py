@@ -121,3 +121,8 @@ def test_costs() -> None:
     most, expected = most_of(messages, 50, price, batch=False), expected_of(messages, 50, price, batch=False)
     assert most.tokens == 200 + 16 + 50 and expected.tokens < most.tokens
     assert most.usd == pytest.approx((216 * 2.5 + 50 * 10) / 1e6) and (expected.usd or 0) < (most.usd or 0)
+
+
+def test_a_type_that_is_its_own_fine_type_is_said_once() -> None:
+    park = Entity(0, 1, "Zoo", "park", fine_type="park")
+    assert describe_annotation([park], (10, 10)) == "- mention: Zoo; type: park; in the picture: absent"

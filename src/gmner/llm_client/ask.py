@@ -23,6 +23,7 @@ LOGGER = logging.getLogger(__name__)
 _FAILURES_IN_A_ROW = 100
 FIRST_REJECTED = 5  # so many questions rejected and none answered: it is a setting, not the questions
 _SECONDS_BETWEEN_WARNINGS = 5.0
+_BEGUN_TOGETHER = 16  # questions written down in one transaction, or as many as are needed to keep up
 _SMOOTHING = 0.1  # of the measured times
 
 
@@ -46,6 +47,7 @@ class Committer:
         self._waiting: list[tuple[Reservation | Ending, asyncio.Future[int | None]]] = []
         self._task: asyncio.Task[None] | None = None
         self.seconds = 0.0  # of one transaction, smoothed
+        self.most_begun = _BEGUN_TOGETHER
 
     async def write(self, one: Reservation | Ending) -> int | None:
         """Return once it is on the disk: an attempt's id, or None if the budget has no room for it."""
@@ -57,7 +59,7 @@ class Committer:
 
     async def _run(self) -> None:
         while self._waiting:
-            group, self._waiting = self._waiting, []
+            group = self._next_group()
             started = time.monotonic()
             try:
                 given = await asyncio.to_thread(self._store.write, [one for one, _ in group], self._budget)
@@ -70,6 +72,19 @@ class Committer:
             for (_, future), result in zip(group, given, strict=True):
                 if not future.done():
                     future.set_result(result)
+
+    def _next_group(self) -> list[tuple[Reservation | Ending, asyncio.Future[int | None]]]:
+        """Take all ends, and a few beginnings.
+
+        If all places began together, their answers would come together too and find no other beginning written down:
+        a few at a time spread them out.
+        """
+        group, left, begun = [], [], 0
+        for one in self._waiting:
+            begun += isinstance(one[0], Reservation)
+            (left if isinstance(one[0], Reservation) and begun > self.most_begun else group).append(one)
+        self._waiting = left
+        return group
 
 
 class Failures:
@@ -215,7 +230,9 @@ class Asker:
                 answer = await self._provider.answer(request)
             self._answer_s = smoothed(self._answer_s, time.monotonic() - sent_at)
             # As many as arrive while one group is written may be written ahead; with slow answers that is none.
-            self._gate.ahead = int(1.5 * self._gate.limit * self._committer.seconds / self._answer_s)
+            arriving = self._gate.limit * self._committer.seconds / max(self._answer_s, 1e-3)
+            self._gate.ahead = int(min(1.5 * arriving, self._gate.limit / 4))
+            self._committer.most_begun = max(_BEGUN_TOGETHER, int(2 * arriving))
             return answer
         except TimeoutError:
             raise PassingError(f"no answer in {self.limits.timeout_s:g} s", maybe_paid=True, kind="timeout") from None
