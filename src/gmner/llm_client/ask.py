@@ -27,6 +27,9 @@ _BEGUN_TOGETHER = 16  # questions written down in one transaction, or as many as
 _SMOOTHING = 0.1  # of the measured times
 
 
+_Waiting = tuple[Reservation | Ending, asyncio.Future[int | None]]
+
+
 class BudgetSpentError(GmnerError):
     """Nothing may be sent any more."""
 
@@ -44,7 +47,7 @@ class Committer:
 
     def __init__(self, store: AnswerStore, budget: Budget) -> None:
         self._store, self._budget = store, budget
-        self._waiting: list[tuple[Reservation | Ending, asyncio.Future[int | None]]] = []
+        self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self.seconds = 0.0  # of one transaction, smoothed
         self.most_begun = _BEGUN_TOGETHER
@@ -73,13 +76,15 @@ class Committer:
                 if not future.done():
                     future.set_result(result)
 
-    def _next_group(self) -> list[tuple[Reservation | Ending, asyncio.Future[int | None]]]:
+    def _next_group(self) -> "list[_Waiting]":
         """Take all ends, and a few beginnings.
 
         If all places began together, their answers would come together too and find no other beginning written down:
         a few at a time spread them out.
         """
-        group, left, begun = [], [], 0
+        group: list[_Waiting] = []
+        left: list[_Waiting] = []
+        begun = 0
         for one in self._waiting:
             begun += isinstance(one[0], Reservation)
             (left if isinstance(one[0], Reservation) and begun > self.most_begun else group).append(one)

@@ -62,13 +62,11 @@ def test_a_provider_takes_three_files(tmp_path: Path, repo: Path) -> None:
     text = registry.read_text("utf-8").replace("ProviderEntry] = {\n", "ProviderEntry] = {\n" + line)
     registry.write_text(text.replace("import AnthropicTeacher", "import AnthropicTeacher, EchoTeacher"), "utf-8")
     samples = write_samples(tmp_path / "samples.parquet", [make_sample(number) for number in range(3)])
-    told = {
-        "name": "t",
-        "teacher": {"provider": "echo", "model": "m", "image": None, "acceptance": "none", "word": "so"},
-    }
+    teacher = {"provider": "echo", "model": "m", "image": None, "acceptance": "none", "word": "so"}
     command = [sys.executable, "-m", "gmner", "stage", "rationales",
                "--settings", json.dumps({"name": "t", "teacher": teacher}),
-               "--samples", str(samples), "--out", "r.parquet", "--report", "report.json", "--store", "store"]  # fmt: skip
+               "--samples", str(samples), "--out", "r.parquet", "--report", "report.json",
+               "--store", "store"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src"), "ECHO_API_KEY": "x"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
