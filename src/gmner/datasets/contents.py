@@ -2,11 +2,11 @@
 
 import functools
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from gmner.errors import ConfigError
+from gmner.storage.files import files_below
 
 RESULT_NEUTRAL = True  # says what changed, not what comes of it
 
@@ -32,8 +32,8 @@ def _hash(folders: tuple[tuple[str, str], ...]) -> str:
     for holds, name in folders:
         if holds == "annotations" and not Path(name).is_dir():
             raise ConfigError(f"datasets: no folder at '{name}'; the path is relative to the working directory")
-        for path, below in sorted(_files(Path(name)), key=lambda found: found[1]):
-            suffix = path.suffix.lower()
+        for path in sorted(path for path in files_below(name) if path.is_file()):  # no pipe, no broken link
+            suffix, below = path.suffix.lower(), path.relative_to(name).as_posix()
             if suffix in IMAGE_SUFFIXES:
                 state = path.stat()
                 digest.update(
@@ -43,19 +43,3 @@ def _hash(folders: tuple[tuple[str, str], ...]) -> str:
                 digest.update(f"{below}\0".encode("utf-8", "surrogateescape"))
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
-
-
-def _files(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the plain files below a folder with their paths in it; links are followed, a circle of them once."""
-    seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(root, followlinks=True):
-        state = Path(place).stat()
-        if (state.st_dev, state.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        folders.sort()
-        for name in files:
-            path = Path(place, name)
-            if path.is_file():  # no pipe, no device, no broken link
-                yield path, path.relative_to(root).as_posix()

@@ -12,14 +12,13 @@ from gmner.core.frame import LARGEST_ASPECT_RATIO
 from gmner.datasets.annotated import Draft
 from gmner.datasets.oddities import Problems
 from gmner.errors import DataError, MissingInputError
-from gmner.storage.images import FORMATS, open_image, reading
+from gmner.storage.files import files_below
+from gmner.storage.images import FORMATS, frame_wh, open_image, reading, upright_wh
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 _SHOWN = 5
 _TAIL_BYTES = 64
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-_EXIF_ORIENTATION = 0x0112
-_TURNED = {5, 6, 7, 8}
 # Wrong sizes in more than this share of the annotated images mean another set of images.
 _WRONG_SIZES = 0.02
 _WRONG_SIZES_AT_LEAST = 5
@@ -35,8 +34,8 @@ class ImageFile:
     complete: bool
 
     def size_wh(self, annotated_wh: tuple[int, int] | None) -> tuple[int, int]:
-        """Return the size that boxes count in: the stored one where only that is the annotated one."""
-        return self.stored_wh if annotated_wh == self.stored_wh else self.upright_wh
+        """Return the size that boxes count in."""
+        return frame_wh(self.stored_wh, self.upright_wh, annotated_wh)
 
 
 def index_images(images_dir: Path | str) -> dict[str, Path]:
@@ -45,7 +44,7 @@ def index_images(images_dir: Path | str) -> dict[str, Path]:
     Of two files with one name the one with the earlier path counts, JPEG before PNG.
     """
     root = Path(images_dir)
-    found = [path for path in root.rglob("*") if path.suffix.lower() in ENDINGS]
+    found = [path for path in files_below(root) if path.suffix.lower() in ENDINGS]
     found.sort(key=lambda path: (ENDINGS.index(path.suffix.lower()), path.as_posix()), reverse=True)
     return {path.stem: path for path in found}
 
@@ -57,7 +56,7 @@ def read_image(path: Path) -> ImageFile:
     """
     with reading(path), path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
         stored = image.size
-        turned = "exif" in image.info and image.getexif().get(_EXIF_ORIENTATION) in _TURNED
+        upright = upright_wh(image)
         mark = _END_MARKS.get(image.format or "")
         stream.seek(0, 2)
         stream.seek(max(0, stream.tell() - _TAIL_BYTES))
@@ -69,7 +68,7 @@ def read_image(path: Path) -> ImageFile:
             f"{path}: {stored[0]}x{stored[1]} pixels are too elongated, the sides may differ by a factor of "
             f"{LARGEST_ASPECT_RATIO} at most; crop it or leave its tweet out"
         )
-    return ImageFile(path, stored, (stored[1], stored[0]) if turned else stored, complete)
+    return ImageFile(path, stored, upright, complete)
 
 
 def find_images(drafts: Sequence[Draft], images_dir: Path | str | None, how_to_get: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The data report: what a data set holds and what was odd about it, as JSON and as Markdown."""
+"""The data report: what a dataset holds and what was odd about it, as JSON and as Markdown."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ ROWS = {
     "escaped_tokens": "tokens with an html escape (decoded)",
     "groundable_as_written": "groundable, with box names taken letter by letter",
     "boxes_as_written": "boxes, with box names taken letter by letter",
+    "repeated_text": "tweets whose text occurs before in the same split",
     "same_text_in_train": "tweets whose text occurs in train too",
     "tokens": "tokens",
 }
@@ -35,15 +36,16 @@ ROWS = {
 def data_report(
     dataset: str, samples: Sequence[Sample], problems: Problems, drafts: Sequence[Draft], limit: int | None = None
 ) -> dict[str, Any]:
-    """Count a data set; `drafts` may be empty (drawn data), `limit` is the cut of each split, None for none."""
+    """Count a dataset; `drafts` may be empty (drawn data), `limit` is the cut of each split, None for none."""
     splits = [split for split in SPLITS if any(sample.split == split for sample in samples)]
     train_texts = {sample.text for sample in samples if sample.split == "train"}
     counts = {}
     for split in splits:
         counts[split] = count_samples([sample for sample in samples if sample.split == split])
         counts[split] |= count_drafts([draft for draft in drafts if draft.split == split])
+        texts = [sample.text for sample in samples if sample.split == split]
+        counts[split]["repeated_text"] = len(texts) - len(set(texts))
         if split != "train":
-            texts = [sample.text for sample in samples if sample.split == split]
             counts[split]["same_text_in_train"] = sum(text in train_texts for text in texts)
     types = {
         split: dict(sorted(Counter(e.type for s in samples if s.split == split for e in s.entities).items()))
@@ -81,8 +83,8 @@ def count_samples(samples: Sequence[Sample] | Sequence[Draft]) -> dict[str, Any]
 def count_drafts(drafts: Sequence[Draft]) -> dict[str, Any]:
     """Count what only the annotation files show; empty for data without such files.
 
-    The `as_written` counts leave out boxes whose names needed their blanks mended: so the paper of the data
-    set counted version 1.
+    The `as_written` counts leave out boxes whose names needed their blanks fixed: so the paper of the
+    dataset counted version 1.
     """
     if not drafts:
         return {}

@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 from gmner.config.sources import Source
 from gmner.download.archive import Limits, unpack, wanted_path
 from gmner.errors import DataError, MissingInputError
-from gmner.storage.files import read_json, sha256_of_file, write_json
+from gmner.storage.files import files_below, read_json, refuse_special, sha256_of_file, sync_path, sync_tree, write_json
 from gmner.storage.locks import held
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
             finally:
                 shutil.rmtree(out_dir / _INCOMING, ignore_errors=True)
     except OSError as error:
-        raise DataError(f"{name}: cannot be put into {out_dir} ({error}); mend that and run again") from error
+        raise DataError(f"{name}: cannot be put into {out_dir} ({error}); fix this and rerun") from error
 
 
 def _download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
@@ -74,7 +74,9 @@ def _download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
         "files": files,
     }
     (out_dir / _KEPT_MANIFEST).unlink(missing_ok=True)
+    sync_tree(incoming)  # the bytes before the names that say they are there, the names before the manifest
     _move_in(incoming, out_dir)
+    sync_path(out_dir)
     write_json(out_dir / _KEPT_MANIFEST, manifest)
     shutil.rmtree(partial, ignore_errors=True)
     write_json(out_dir / MANIFEST, manifest)
@@ -107,6 +109,8 @@ def _fill(name: str, source: Source, incoming: Path, partial: Path) -> list[str]
     local = _local_path(place)
     if local is not None and not local.exists():
         raise MissingInputError(f"sources.{name}.mirror: {local} does not exist; name a file or folder that does")
+    if local is not None:
+        refuse_special(local)
     if source.files:
         return [_one_file(name, source, local, place, file, incoming, partial) for file in source.files]
     limits = Limits(source.max_files, source.max_bytes)
@@ -155,10 +159,11 @@ def _fetch(name: str, source: Source, url: str, target: Path) -> None:
 
 def _copy_unpacked(name: str, source: Source, folder: Path, incoming: Path) -> Iterator[str]:
     found = 0
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(files_below(folder)):
         wanted = wanted_path(path.relative_to(folder).as_posix(), source.keep)
         if wanted is None:
             continue
+        refuse_special(path)
         if (incoming / wanted).exists():
             raise DataError(f"sources.{name}.mirror: '{wanted}' is in {folder} twice, once as {path}")
         (incoming / wanted).parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +211,7 @@ def _check_files(name: str, source: Source, files: list[dict[str, Any]], partial
 def _refuse_sum(name: str, file: str, expected: str, found: str, partial: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     raise DataError(
-        f"{name}: {file} has SHA-256 {found}, expected {expected}; what was fetched is removed: run again, and if it "
+        f"{name}: {file} has SHA-256 {found}, expected {expected}; what was fetched is removed: rerun, and if it "
         f"stays so, check sources.{name}.mirror and sources.{name}.sha256"
     )
 

@@ -113,6 +113,19 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def files_below(folder: Path | str) -> Iterator[Path]:
+    """Yield whatever lies below a folder and is no folder; links are followed, a circle of them once."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        state = Path(place).stat()
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(files))
+
+
 def refuse_special(path: Path | str) -> None:
     """Raise DataError if `path` is a named pipe, a socket or a device: reading one may wait for ever, or never end.
 

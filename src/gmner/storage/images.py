@@ -33,6 +33,9 @@ FORMATS = tuple(
 )
 """What is read, whatever a file's name says. Pillow knows more, and starts Ghostscript for some of them."""
 
+ORIENTATION = 0x0112
+"""EXIF's tag of how a camera was held."""
+_TURNED = frozenset({5, 6, 7, 8})
 _DEEP_GREY = {"I", "I;16", "I;16B", "I;16L", "F"}
 
 
@@ -47,11 +50,11 @@ def open_image(path: Path | str, size_wh: tuple[int, int] | None = None) -> Imag
     """
     with reading(path), Image.open(path, formats=FORMATS) as stored:
         stored.load()
-        image = _oriented(stored, size_wh)
+        image = stored.copy() if counts_as_stored(stored, size_wh) else ImageOps.exif_transpose(stored)
     if size_wh is not None and image.size != tuple(size_wh):
         raise DataError(
             f"{path}: the image is {image.size[0]}x{image.size[1]}, but its sample says "
-            f"{size_wh[0]}x{size_wh[1]}; it was replaced after the samples stage: run that stage again"
+            f"{size_wh[0]}x{size_wh[1]}; it was replaced after the samples stage: rerun that stage"
         )
     return to_rgb(image)
 
@@ -63,7 +66,7 @@ def reading(path: Path | str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: the image is missing; put it there and run again") from error
+        raise MissingInputError(f"{path}: the image is missing; put it there and rerun") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(f"{path}: the image is larger than {most} pixels; make it smaller") from error
@@ -72,7 +75,7 @@ def reading(path: Path | str) -> Iterator[None]:
         raise DataError(f"{path}: not a readable image (none of {known}); replace the file") from error
     except OSError as error:
         if error.strerror is not None:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); mend that and run again") from error
+            raise DataError(f"{path}: cannot be read ({error.strerror}); fix this and rerun") from error
         remedy = (
             "replace the file, or save it anew with an image program" if "truncated" in str(error) else "replace it"
         )
@@ -83,11 +86,23 @@ def reading(path: Path | str) -> Iterator[None]:
         raise DataError(f"{path}: not a readable image ({error!r}); replace the file") from error
 
 
-def _oriented(stored: Image.Image, size_wh: tuple[int, int] | None) -> Image.Image:
-    turned = ImageOps.exif_transpose(stored)
-    if size_wh is not None and turned.size != tuple(size_wh) and stored.size == tuple(size_wh):
-        return stored.copy()
-    return turned
+def upright_wh(stored: Image.Image) -> tuple[int, int]:
+    """Return the size of an image as it is shown, width and height: its camera's orientation mark (EXIF) applied."""
+    turned = "exif" in stored.info and stored.getexif().get(ORIENTATION) in _TURNED
+    return (stored.size[1], stored.size[0]) if turned else stored.size
+
+
+def frame_wh(
+    stored_wh: tuple[int, int], upright: tuple[int, int], annotated_wh: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Return the size that boxes count in: upright, unless only the stored image has the annotated size."""
+    return stored_wh if annotated_wh == stored_wh else upright
+
+
+def counts_as_stored(stored: Image.Image, size_wh: tuple[int, int] | None) -> bool:
+    """Say whether boxes count in the image as it is stored, its orientation mark left alone."""
+    upright = upright_wh(stored)
+    return frame_wh(stored.size, upright, size_wh) != upright
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

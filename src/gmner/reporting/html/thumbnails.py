@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image, ImageOps
 
 from gmner.errors import GmnerError
-from gmner.storage.images import FORMATS, reading, to_rgb
+from gmner.storage.images import FORMATS, counts_as_stored, reading, to_rgb
 
 log = logging.getLogger(__name__)
 
-_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 lie on their side
 _EFFORT = 3  # of WebP's encoder, 0 to 6
 
 SizedImage = tuple[str, tuple[int, int]]
@@ -27,11 +26,9 @@ def thumbnail(path: str, size_wh: tuple[int, int], side: int, quality: int) -> b
     A JPEG is decoded at an eighth, a quarter or half its size where that is enough. Raises as `open_image` does.
     """
     with reading(path), Image.open(path, formats=FORMATS) as stored:
-        full = stored.size
-        lies = stored.getexif().get(_ORIENTATION, 1) >= 5
+        as_stored = counts_as_stored(stored, size_wh)
         stored.draft("RGB", (side, side))
         stored.load()
-        as_stored = (full[::-1] if lies else full) != tuple(size_wh) and full == tuple(size_wh)
         image = to_rgb(stored.copy() if as_stored else ImageOps.exif_transpose(stored))
         image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     buffer = io.BytesIO()
