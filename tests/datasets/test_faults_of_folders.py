@@ -103,7 +103,7 @@ def test_all_that_is_malformed_in_all_files_is_listed_with_its_line(folder: Path
     told = str(error.value).splitlines()
     places = [":".join(line.rpartition("/")[2].split(":")[:2]) for line in told[1:]]
     assert told[0] == "7 problems in the annotations:"
-    assert places[:4] == ["train.jsonl:2", "train.jsonl:3", "train.jsonl:5", "dev.txt:7"]
+    assert places[:4] == ["train.jsonl:2", "train.jsonl:3", "train.jsonl:5", "dev.txt:8"]
     assert sorted(places[4:]) == ["a.xml:1", "a.xml:1", "dev.txt:4"]
 
 

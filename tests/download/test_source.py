@@ -199,7 +199,7 @@ def test_what_an_interrupted_run_left_is_cleared(out):
 
 def test_a_folder_that_cannot_be_written_is_an_error_not_a_traceback(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"twitter-gmner: cannot be put into .*mend that and run again"):
+    with pytest.raises(DataError, match=r"twitter-gmner: cannot be put into .*fix this and rerun"):
         download("twitter-gmner", source(), tmp_path / "file" / "twitter-gmner")
 
 
