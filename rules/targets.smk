@@ -23,6 +23,7 @@ rule make_targets:
     params:
         **decided_by("targets"),
         rationales=rationales_or_none,
+        backbone=subpath(input.backbone, parent=True),
     shell:
         "python -m gmner stage targets --settings {params.settings:q} --samples {input.samples:q}"
-        " --rationales {params.rationales:q} --seed {wildcards.seed} --out {output:q} 2>&1 | tee -i {log:q}"
+        " --rationales {params.rationales:q} --backbone {params.backbone:q} --seed {wildcards.seed} --out {output:q} 2>&1 | tee -i {log:q}"

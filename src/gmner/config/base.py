@@ -19,6 +19,20 @@ class Settings(BaseModel):
     operational: ClassVar[Mapping[str, Any]] = {}
     """Keys that decide how something is done and not what comes out, in the form of pydantic's `exclude`."""
 
+    seen_in_result: ClassVar[Mapping[str, Any]] = {}
+    """Keys whose effect on later stages shows in the result's content alone, in the same form. A change of them does
+    this stage again, and the later ones only if its result is another."""
+
+    def passed_on(self) -> dict[str, Any]:
+        """Return the settings that decide what later stages have to do again."""
+        found = self.decisive()
+        for name, part in self.seen_in_result.items():
+            if part is True:
+                found.pop(name, None)
+            elif isinstance(found.get(name), dict):
+                found[name] = {key: value for key, value in found[name].items() if key not in part}
+        return found
+
     def decisive(self) -> dict[str, Any]:
         """Return the settings that decide what comes out, as JSON values. A change of the others reruns nothing."""
         return self.model_dump(mode="json", exclude=dict(self.operational))

@@ -102,6 +102,16 @@ def _known_tracker(name: str) -> str:
 Tracker = Annotated[str, AfterValidator(_known_tracker)]
 
 
+OverlongPolicy = Literal["error", "drop", "truncate_reasoning", "truncate_right"]
+
+
+class RowLimit(Settings):
+    """How long a row may be, in tokens, and what becomes of longer ones."""
+
+    max_length: int = Field(2048, ge=16)
+    overlong: OverlongPolicy = "error"
+
+
 class TrainSettings(Settings):
     """Supervised fine-tuning; the defaults are the authors'."""
 
@@ -116,7 +126,7 @@ class TrainSettings(Settings):
     lora: LoraSettings = LoraSettings()
     max_length: int = Field(2048, ge=16)  # tokens of prompt and completion together
     # truncate_right: the row's end is cut off, its answer too, as the authors' release does.
-    overlong: Literal["error", "drop", "truncate_reasoning", "truncate_right"] = "error"
+    overlong: OverlongPolicy = "error"
     # What an update averages over: all its tokens, or first the tokens of each batch, as the authors' release does.
     loss: Literal["per_token", "per_micro_batch"] = "per_token"
     # With bf16. false: every layer computes in the dtype of its weights, the float32 adapter beside a bfloat16 backbone

@@ -11,7 +11,7 @@ from pydantic import Field
 from gmner.config.base import Settings
 from gmner.config.data import DatasetSettings
 from gmner.config.model import BackboneSettings, FrameSettings
-from gmner.config.run import GenerateSettings, GrbpSettings, ScoreSettings, TrainSettings
+from gmner.config.run import GenerateSettings, GrbpSettings, RowLimit, ScoreSettings, TrainSettings
 from gmner.config.sources import Source, SourceName
 from gmner.config.tables import ReportSettings
 from gmner.config.teachers import (
@@ -71,6 +71,7 @@ class TargetsStage(Settings):
     """`gmner stage targets`: rendered completions with perturbed boxes, for each epoch."""
 
     operational: ClassVar[Any] = {"least_accepted": True}
+    seen_in_result: ClassVar[Any] = {"limit": True}  # with no row over it, the table has the same bytes
 
     cot: bool
     epochs: int
@@ -79,6 +80,8 @@ class TargetsStage(Settings):
     fine: bool  # label entities with their fine types
     when_refused: WhenRefused  # samples whose rationale was refused
     least_accepted: Share = LEAST_ACCEPTED  # of the rationales
+    question: "Question | None" = None  # how the prompts before the completions are put; null: rows are not measured
+    limit: RowLimit | None = None  # of prompt and completion together
 
 
 class Question(Settings):
@@ -98,13 +101,8 @@ class TrainStage(Settings):
         "dataset": True,
         "backbone": {"mirror"},
         "train": {
-            "log_to",
-            "gradient_checkpointing",
-            "micro_batch",
-            "attention",
-            "liger",
-            "launch",
-            "eval_batch_size",
+            *("log_to", "gradient_checkpointing", "micro_batch", "attention", "liger", "launch", "eval_batch_size"),
+            *("max_length", "overlong"),  # longer rows are handled where the targets are made
         },
         # The trainer decodes the dev split itself, with the model as it trains: only max_new_tokens counts.
         "generate": {"batch_size", "shards", "engine", "merge", "precision", "quantization", "attention", "gpu_memory"},

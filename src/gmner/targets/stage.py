@@ -20,6 +20,7 @@ from gmner.core.records import Box, Entity, Record, Sample
 from gmner.errors import DataError
 from gmner.storage.tables import BOX, BOXES, RATIONALES, TARGETS, read_samples, read_table, sample_groups, table_writer
 from gmner.targets.grbp import Keys, Perturbed, keys_of, perturb_boxes, row_keys
+from gmner.targets.overlong import Measure, Overlong, find_overlong, shorten_reasoning
 
 SPLIT = "train"
 GROUP_SAMPLES = 8192
@@ -52,21 +53,64 @@ class Reasoning:
     dropped: list[str]
 
 
-def make_targets(stage: TargetsStage, samples_path: Path, rationales_path: Path | None, seed: int, out: Path) -> None:
+def make_targets(
+    stage: TargetsStage,
+    samples_path: Path,
+    rationales_path: Path | None,
+    seed: int,
+    out: Path,
+    measure: Measure | None = None,
+) -> None:
     """Write the table of targets of one run and seed, a group of samples at a time.
+
+    With `measure`, rows over `stage.limit` are handled as it says; the table then holds what is trained on.
 
     `rationales_path` is needed where the run reasons, else ignored. Raises DataError where there is nothing to train
     on, or where a sample has no rationale.
     """
     source = _source(stage, samples_path, rationales_path)
     tally = Tally(source.refused, source.dropped)
+    overlong = Overlong()
+    if measure is not None and stage.limit is not None:
+        # All epochs are made once only to be measured: a sample that is dropped is in none of them.
+        made = (
+            (epoch, group.reasoning.samples, _completions_of(stage, group, seed, epoch)[0])
+            for epoch in range(stage.epochs)
+            for group in source.groups()
+        )
+        overlong = find_overlong(made, measure, stage.limit)
     with table_writer(out, TARGETS) as writer:
         for epoch in range(stage.epochs):
             for group in source.groups():
                 table, perturbed = _epoch_of(stage, group, seed, epoch)
                 tally.add(group.reasoning, perturbed, first=epoch == 0)
-                writer.add(table)
-        writer.describe(tally.metadata(stage, seed))
+                writer.add(_within_limit(table, epoch, overlong, stage, measure))
+        writer.describe({**tally.metadata(stage, seed), **_overlong_metadata(overlong, stage)})
+
+
+def _within_limit(
+    table: pa.Table, epoch: int, overlong: Overlong, stage: TargetsStage, measure: Measure | None
+) -> pa.Table:
+    """Return an epoch's rows with those over the limit shortened or left out."""
+    if not overlong.room:
+        return table
+    ids, texts = table.column("sample_id").to_pylist(), table.column("completion").to_pylist()
+    if stage.limit is not None and stage.limit.overlong == "truncate_reasoning" and measure is not None:
+        for place, name in enumerate(ids):
+            if (name, epoch) in overlong.room:
+                short = shorten_reasoning(texts[place], overlong.room[name, epoch], measure.completions)
+                texts[place] = texts[place] if short is None else short
+        table = table.set_column(table.schema.get_field_index("completion"), "completion", pa.array(texts))
+    return table.filter(pa.array([name not in overlong.dropped for name in ids])).cast(TARGETS)
+
+
+def _overlong_metadata(overlong: Overlong, stage: TargetsStage) -> dict[str, str]:
+    """Return what is kept with the table: nothing about a limit that no row exceeds, so that its bytes are the same."""
+    found = {"longest_row": str(overlong.longest)} if overlong.longest else {}
+    if overlong.room and stage.limit is not None:
+        told = {"rows": len(overlong.room), "dropped": sorted(overlong.dropped), **stage.limit.model_dump(mode="json")}
+        found["overlong"] = json.dumps(told)
+    return found
 
 
 @dataclass(frozen=True)
@@ -146,11 +190,17 @@ def _group(stage: TargetsStage, reasoning: Reasoning) -> Group:
 
 def _epoch_of(stage: TargetsStage, group: Group, seed: int, epoch: int) -> tuple[pa.Table, Perturbed]:
     """Return a group's rows of one epoch."""
-    regions, samples = group.regions, group.reasoning.samples
+    completions, perturbed = _completions_of(stage, group, seed, epoch)
+    samples, offsets = group.reasoning.samples, group.regions.offsets
+    return _epoch_table(samples, group.texts, epoch, completions, perturbed, offsets), perturbed
+
+
+def _completions_of(stage: TargetsStage, group: Group, seed: int, epoch: int) -> tuple[list[str], Perturbed]:
+    """Return a group's completions of one epoch, and what became of its boxes."""
+    regions = group.regions
     keys = row_keys(seed, regions.keys, epoch, regions.entities, regions.places)
     perturbed = perturb_boxes(regions.boxes, regions.sizes_wh, keys, stage.grbp)
-    completions = _completions(samples, group.texts, perturbed.boxes, stage.fine)
-    return _epoch_table(samples, group.texts, epoch, completions, perturbed, regions.offsets), perturbed
+    return list(_completions(group.reasoning.samples, group.texts, perturbed.boxes, stage.fine)), perturbed
 
 
 def read_reasoning(samples: Sequence[Sample], path: Path, when_refused: str) -> Reasoning:
@@ -183,8 +233,10 @@ def read_reasoning(samples: Sequence[Sample], path: Path, when_refused: str) -> 
 
 
 def _instead(sample: Sample, text: str | None, when_refused: str) -> str | None:
-    if when_refused in ("empty_think", "no_reasoning"):
+    if when_refused == "no_reasoning":
         return None
+    if when_refused == "empty_think":  # as in the authors' release: the form that the prompt asks for
+        return ""
     if text is not None:  # the rationales stage has written it
         return text
     from gmner.rationales.template import write_rationale
@@ -265,7 +317,7 @@ def _epoch_table(
         "sample_id": pa.array([sample.sample_id for sample in samples]),
         "epoch": pa.array(np.full(len(samples), epoch, dtype=np.int32)),
         "completion": pa.array(list(completions)),
-        "reasoning": pa.array([text is not None for text in texts]),
+        "reasoning": pa.array([bool(text) for text in texts]),
         "original_boxes": boxes(perturbed.original),
         "boxes": boxes(perturbed.boxes),
         "iou": lists(pa.array(perturbed.iou), pa.list_(pa.float64())),
@@ -290,7 +342,7 @@ class Tally:
             self.samples += len(reasoning.samples)
             self.entities += sum(len(sample.entities) for sample in reasoning.samples)
             self.boxes += len(perturbed.iou)
-            self.reasoned += sum(text is not None for text in reasoning.texts)
+            self.reasoned += sum(bool(text) for text in reasoning.texts)
         self.perturbed += int((perturbed.tries > 0).sum())
         self.fallbacks += int(perturbed.fallback.sum())
         self.rows += len(perturbed.iou)
@@ -313,6 +365,6 @@ class Tally:
         return {
             "counts": json.dumps(counts),
             "dropped": json.dumps(self.dropped),
-            "settings": stage.model_dump_json(),
+            "settings": stage.model_dump_json(exclude={"limit"}),
             "seed": str(seed),
         }

@@ -1,6 +1,5 @@
 """The rows to train on: one a sample and epoch, tokenised once, none of them cut unseen."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +10,9 @@ import pyarrow as pa
 from gmner.core.records import Sample
 from gmner.errors import DataError
 from gmner.models.seam import Encoder
+from gmner.targets.overlong import shorten_reasoning as shorten
 
 POLICIES = ("error", "drop", "truncate_reasoning", "truncate_right")
-_REASONING = re.compile(r"<think>(?P<reasoning>.*?)</think>(?P<rest>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -158,22 +157,14 @@ def _cut_right(rows: TrainingRows, lengths: np.ndarray, max_length: int) -> int:
 def shorten_reasoning(completion: str, room: int, encoder: Encoder) -> np.ndarray | None:
     """Return the ids of a completion with as many leading words of its rationale as `room` tokens allow.
 
-    None where the completion has no rationale or where even an empty one leaves it too long.
+    None if the completion has no rationale or if even an empty one leaves it too long.
     """
-    found = _REASONING.fullmatch(completion)
-    if found is None:
-        return None
-    words = found["reasoning"].split(" ")
-    best: np.ndarray | None = None
-    low, high = 0, len(words) - 1
-    while low <= high:
-        keep = (low + high) // 2
-        ids = encoder.completions([f"<think>{' '.join(words[:keep])}</think>{found['rest']}"])[0]
-        if len(ids) <= room:
-            best, low = ids, keep + 1
-        else:
-            high = keep - 1
-    return best
+
+    def count(texts: list[str]) -> list[int]:
+        return [len(ids) for ids in encoder.completions(texts)]
+
+    text = shorten(completion, room, count)
+    return None if text is None else encoder.completions([text])[0]
 
 
 def _without_overlong(rows: TrainingRows, max_length: int, policy: str, longest: int, shortened: int) -> TrainingRows:

@@ -97,7 +97,7 @@ class Plan:
     def identity(self, job: Job) -> str:
         """Return a hash over all that decides what the stage gives, 16 hex digits."""
         if job not in self._known:
-            parts = [self.content(job), self.code(job), self.upstream(job)]
+            parts = [self.settings(job).passed_on(), self.code(job), self.upstream(job)]
             self._known[job] = sha256_of_json(parts)[:16]
         return self._known[job]
 

@@ -55,8 +55,9 @@ def rationales(settings: stages.RationalesStage) -> Used:
 
 
 def targets(settings: stages.TargetsStage) -> Used:
-    """Write a rationale by rule only if refused ones are replaced so."""
-    return Used(without=() if settings.when_refused == "template" else ("gmner.rationales",))
+    """Write a rationale by rule only if refused ones are replaced so; measure with the prompt that is asked."""
+    files = files_of_prompt(settings.question.prompt) if settings.question is not None else ()
+    return Used(without=() if settings.when_refused == "template" else ("gmner.rationales",), files=files)
 
 
 def backbone(settings: stages.BackboneStage) -> Used:

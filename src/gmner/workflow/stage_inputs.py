@@ -35,10 +35,11 @@ def rationales(plan: "Plan", job: Job) -> Iterator[Job]:
 
 
 def targets(plan: "Plan", job: Job) -> Iterator[Job]:
-    """Yield the samples and, for a run with chain of thought, the rationales of its teacher."""
+    """Yield the samples, a reasoning run's rationales, and the backbone, whose tokenizer says how long rows are."""
     yield Job("samples", dataset=job.dataset)
     if run_of(plan, job).cot:
         yield Job("rationales", dataset=job.dataset, name=run_of(plan, job).teacher)
+    yield Job("backbone", name=run_of(plan, job).backbone)
 
 
 def train(plan: "Plan", job: Job) -> Iterator[Job]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from gmner.config import stages
 from gmner.config.data import DatasetSettings
 from gmner.config.model import LocalBackbone, TinyBackbone
-from gmner.config.run import KINDS, RunSettings
+from gmner.config.run import KINDS, RowLimit, RunSettings
 from gmner.config.teachers import PublishedTeacher, TemplateTeacher
 from gmner.datasets import DATASETS
 from gmner.datasets.contents import contents_hash
@@ -59,6 +59,8 @@ def targets(plan: "Plan", job: Job) -> stages.TargetsStage:
         fine=dataset_of(plan, job).fine,
         when_refused=plan.config.teachers[run.teacher].when_refused if run.cot else "no_reasoning",
         least_accepted=plan.config.teachers[run.teacher].least_accepted if run.cot else 0.0,
+        question=question_of(plan, job),
+        limit=RowLimit(max_length=run.train.max_length, overlong=run.train.overlong),
     )
 
 

@@ -110,7 +110,13 @@ STAGES: dict[str, Stage] = {
             about="write what a run learns to answer, boxes perturbed for each epoch",
             per=RUN,
             result=f"results/targets/{_OF_RUN}/targets.parquet",
-            way=Way("gmner.commands.stages.targets", stage_settings.targets, stage_inputs.targets, stage_code.targets),
+            way=Way(
+                "gmner.commands.stages.targets",
+                stage_settings.targets,
+                stage_inputs.targets,
+                stage_code.targets,
+                environment="train",
+            ),
             read_as="--targets",
         ),
         Stage(

@@ -13,6 +13,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.processing_utils import ProcessorMixin
 
 from gmner.errors import ConfigError, DataError
+from gmner.models.chat_template import chat_template_of
 
 if TYPE_CHECKING:
     from gmner.core.frame import Frame
@@ -95,35 +96,10 @@ def load_processor(folder: Path | str, frame: "Frame") -> ImageTextProcessor:
     if not (place / "tokenizer.json").exists():
         raise DataError(f"{place}: no tokenizer.json; expected a backbone's folder: run the backbone stage again")
     tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-    template, source = _template_of(place, tokenizer)
+    template, source = chat_template_of(place)
     processor = ImageTextProcessor(image_processor_of(frame, place), tokenizer, chat_template=template)
     _check_template(processor, source)
     return processor
-
-
-def _template_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str, Path]:
-    """Return the chat template of a folder and its file, looked for in the order in which transformers looks.
-
-    The hub's Qwen2.5-VL has one for images in chat_template.json alone, and a text-only one in its tokenizer's file.
-    """
-    jinja, legacy = folder / "chat_template.jinja", folder / "chat_template.json"
-    if jinja.exists():
-        return jinja.read_text(encoding="utf-8"), jinja
-    if legacy.exists():
-        try:
-            found = json.loads(legacy.read_text(encoding="utf-8"))["chat_template"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{legacy}: no JSON with a 'chat_template' ({error!r}); fetch the model again") from error
-        source = legacy
-    else:
-        found, source = tokenizer.chat_template, folder / "tokenizer_config.json"
-        found = found.get("default") if isinstance(found, dict) else found
-    if not isinstance(found, str) or not found:
-        raise DataError(
-            f"{folder}: no chat template in chat_template.jinja, chat_template.json or tokenizer_config.json; use an "
-            "instruction-tuned model, or add the template of its family as chat_template.jinja"
-        )
-    return found, source
 
 
 def _check_template(processor: ImageTextProcessor, source: Path) -> None:
