@@ -59,6 +59,8 @@ def test_retry_by_reason(stage: Stage, capsys: pytest.CaptureFixture[str]) -> No
         table = ["--rationales", str(stage.folder / "r.parquet")]
         arguments = ["teacher", "retry", *config_for(stage, server), *table]
         assert main([*arguments, "--reason", "empty"]) == 0 and "0 answers" in capsys.readouterr().out
+        assert main([*arguments, "--reason", "to_long"]) == 1
+        assert "there is no such reason; did you mean 'too_long'?" in capsys.readouterr().err
         assert main([*arguments, "--reason", "too_long"]) == 0 and "3 answers" in capsys.readouterr().out
 
 
