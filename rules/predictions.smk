@@ -22,6 +22,7 @@ rule parse_predictions:
         runtime=15,
     params:
         **decided_by("predictions"),
+        read=what_is_read,
     shell:
-        "python -m gmner stage predictions --settings {params.settings:q} --samples {input.samples:q}"
-        " --outputs {input.generate:q} --out {output:q} 2>&1 | tee -i {log:q}"
+        "python -m gmner stage predictions --settings {params.settings:q} {params.read:q}"
+        " --out {output:q} 2>&1 | tee -i {log:q}"

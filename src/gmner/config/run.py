@@ -207,6 +207,13 @@ class ApiSettings(Settings):
     shots_seed: int = Field(0, ge=0)
 
 
+class ExternalSettings(Settings):
+    """Another system's predictions for the test split: a file in any form that `gmner score` reads."""
+
+    file: str
+    format: str | None = None  # as `gmner score` names it, to be sure of it; null: told by what the file holds
+
+
 @dataclass(frozen=True)
 class KindOfRun:
     """What the configuration has to know about a kind of run; `gmner.workflow.run_kinds` says how it is done."""
@@ -220,6 +227,7 @@ KINDS = {
     "tuned": KindOfRun(teacher="reasoning", trains=True),
     "untuned": KindOfRun(),
     "api": KindOfRun(backbone=False, teacher="model"),
+    "external": KindOfRun(backbone=False),
 }
 
 
@@ -227,8 +235,8 @@ class RunSettings(Settings):
     """One run; it is done for each of its data sets and each seed."""
 
     title: str | None = None  # in tables; null: the run's name
-    # untuned: the backbone as it is; api: the teacher's model answers by itself
-    kind: Literal["tuned", "untuned", "api"] = "tuned"
+    # untuned: the backbone as it is; api: the teacher's model answers by itself; external: another system's file
+    kind: Literal["tuned", "untuned", "api", "external"] = "tuned"
     datasets: tuple[str, ...] | None = Field(None, min_length=1)  # null: all that are configured
     backbone: Name = "qwen2.5-vl-7b"
     teacher: Name = "qwen2.5-vl-72b"
@@ -238,7 +246,14 @@ class RunSettings(Settings):
     train: TrainSettings = TrainSettings()
     generate: GenerateSettings = GenerateSettings()
     api: ApiSettings = ApiSettings()
+    external: ExternalSettings | None = None  # for kind external
     score: ScoreSettings = ScoreSettings()
     # Of the processor, for training and answers, however many cores there are: their number decides the last bits of
     # sums. null: 1 with the tiny backbone, 8 with others.
     threads: int | None = Field(None, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _check_external(self) -> "RunSettings":
+        if self.kind == "external" and self.external is None:
+            raise ValueError("kind is external without external.file; name the file of the system's predictions")
+        return self

@@ -157,6 +157,19 @@ class PredictionsStage(Settings):
     types: tuple[str, ...]
 
 
+class ExternalStage(Settings):
+    """`gmner stage predictions` of an external run: a file of another system's predictions.
+
+    `content` is a hash of the file, so that another file of the same name counts anew.
+    """
+
+    kind: Literal["external"] = "external"
+    file: str
+    format: str | None
+    content: str
+    types: tuple[str, ...]
+
+
 class ScoresStage(Settings):
     """`gmner stage scores`: one run's metrics."""
 

@@ -13,7 +13,7 @@ from gmner.core.answer import parse_output
 from gmner.core.frame import Frame
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError
-from gmner.evaluation.compared import align, normalised
+from gmner.evaluation.compared import Span, align, normalised
 from gmner.storage.tables import OUTPUTS, PREDICTIONS, read_metadata, read_samples, read_table, write_table
 
 PROBLEMS = {
@@ -98,7 +98,6 @@ def predict_sample(
     flat = [box for record in parsed.records for box in record.boxes]
     original = iter(frame.to_original(flat, sample.size_wh).tolist() if flat else ())
     spans = align([normalised(record) for record in parsed.records], sample.tokens)
-    starts = _starts_of_tokens(sample)
     confidences = output.get("confidences") or ()
     for number, (record, span) in enumerate(zip(parsed.records, spans, strict=True)):
         if record.type and record.type not in types:
@@ -112,10 +111,7 @@ def predict_sample(
                 "mention": record.mention,
                 "type": record.type,
                 "boxes": list(itertools.islice(original, len(record.boxes))),
-                "start": span[0] if span else None,
-                "end": span[1] if span else None,
-                "char_start": starts[span[0]] if span else None,
-                "char_end": starts[span[1] - 1] + len(sample.tokens[span[1] - 1]) if span else None,
+                **place_of(sample, span),
                 "confidence": confidences[number] if len(confidences) == len(parsed.records) else None,
             }
         )
@@ -127,9 +123,13 @@ def predict_sample(
     }
 
 
-def _starts_of_tokens(sample: Sample) -> list[int]:
-    """Return where each token begins in the text, which is the tokens joined by one blank."""
-    return [0, *itertools.accumulate(len(token) + 1 for token in sample.tokens)]
+def place_of(sample: Sample, span: Span | None) -> dict[str, int | None]:
+    """Return a span as `start`, `end` in tokens and `char_start`, `char_end` in characters of the text."""
+    if span is None or span[0] >= span[1]:
+        return dict.fromkeys(("start", "end", "char_start", "char_end"))
+    before = sum(len(token) + 1 for token in sample.tokens[: span[0]])  # the text is the tokens joined by one blank
+    length = len(" ".join(sample.tokens[span[0] : span[1]]))
+    return {"start": span[0], "end": span[1], "char_start": before, "char_end": before + length}
 
 
 def _leaves_image(record: Record, width: float, height: float) -> bool:

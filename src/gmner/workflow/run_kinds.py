@@ -70,4 +70,17 @@ RUN_KINDS: dict[str, RunKind] = {
             )
         },
     ),
+    # another system's file of predictions, as a row beside ours
+    "external": RunKind(
+        ("predictions", "scores"),
+        frame=thousandths,  # unused: such files hold pixels of the original images
+        sharded=False,
+        ways={
+            "predictions": Way(
+                command="gmner.commands.stages.predictions_external",
+                settings=stage_settings.predictions_external,
+                reads=stage_inputs.predictions_external,
+            )
+        },
+    ),
 }

@@ -73,6 +73,11 @@ def predictions(plan: "Plan", job: Job) -> Iterator[Job]:
     yield job.at("generate")
 
 
+def predictions_external(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples; the other system's file is no job's result."""
+    yield Job("samples", dataset=job.dataset)
+
+
 def scores(plan: "Plan", job: Job) -> Iterator[Job]:
     """Yield the samples (the annotation) and the predictions."""
     yield Job("samples", dataset=job.dataset)

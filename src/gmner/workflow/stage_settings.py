@@ -10,7 +10,9 @@ from gmner.config.run import KINDS, RowLimit, RunSettings
 from gmner.config.teachers import PublishedTeacher, TemplateTeacher
 from gmner.datasets import DATASETS
 from gmner.datasets.contents import contents_hash
+from gmner.errors import ConfigError
 from gmner.models.content import content_of_backbone
+from gmner.storage.files import refuse_special, sha256_of_file
 from gmner.workflow.job import Job
 
 if TYPE_CHECKING:
@@ -104,6 +106,18 @@ def predictions(plan: "Plan", job: Job) -> stages.PredictionsStage:
     return stages.PredictionsStage(frame=frame, types=dataset_of(plan, job).labels)
 
 
+def predictions_external(plan: "Plan", job: Job) -> stages.ExternalStage:
+    """Return another system's file, and a hash of what it holds."""
+    external = run_of(plan, job).external
+    assert external is not None  # the configuration was checked
+    path = Path(external.file)
+    refuse_special(path)
+    if not path.is_file():
+        raise ConfigError(f"runs.{job.run}.external.file: no file at '{path}', relative to the working directory")
+    types = dataset_of(plan, job).labels
+    return stages.ExternalStage(**external.model_dump(), content=sha256_of_file(path)[:16], types=types)
+
+
 def scores(plan: "Plan", job: Job) -> stages.ScoresStage:
     """Return the convention to count by."""
     return stages.ScoresStage(score=run_of(plan, job).score, fine=dataset_of(plan, job).fine)
@@ -148,7 +162,7 @@ def row_of(plan: "Plan", job: Job) -> stages.TableRow:
         kind=run.kind,
         dataset=job.dataset,
         fine=dataset_of(plan, job).fine,
-        backbone=run.backbone if KINDS[run.kind].backbone else plan.config.teachers[run.teacher].model,
+        backbone=_model_of(plan, run),
         teacher=run.teacher if tuned and run.cot else None,
         cot=run.cot,
         strength=(run.grbp.beta if run.grbp.enabled else 0.0) if tuned else None,
@@ -156,6 +170,13 @@ def row_of(plan: "Plan", job: Job) -> stages.TableRow:
         seed=job.seed,
         scores=plan.place(job.at("scores")),
     )
+
+
+def _model_of(plan: "Plan", run: RunSettings) -> str:
+    kind = KINDS[run.kind]
+    if kind.backbone:
+        return run.backbone
+    return plan.config.teachers[run.teacher].model if kind.teacher == "model" else ""
 
 
 def question_of(plan: "Plan", job: Job) -> stages.Question:

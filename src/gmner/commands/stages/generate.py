@@ -28,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer as the kind of run does."""
-    kind = RUN_KINDS.get(_kind_of(args.settings))
+    kind = RUN_KINDS.get(kind_of_settings(args.settings))
     way = kind.ways.get("generate", STAGES["generate"].way) if kind else STAGES["generate"].way
     return int(importlib.import_module(way.command).run(args) or 0)
 
 
-def _kind_of(settings: str) -> str:
+def kind_of_settings(settings: str) -> str:
+    """Return the kind of run that a stage's settings are for."""
     try:
         return str(json.loads(text_of_settings(settings)).get("kind", "tuned"))
     except (ValueError, AttributeError, RecursionError):
