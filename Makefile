@@ -14,7 +14,7 @@ TEST_JOBS ?= 2
 # What `make identity` compares: a file of results, or `all`.
 IDENTITY ?= results/table1.csv
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# One thread a process: the tests run side by side.
+# One thread per process: the tests run side by side.
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 # All cores for numerical libraries, as a rule's job has them; benchmarks/gpu.py needs a GPU and is run by itself.

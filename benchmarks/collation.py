@@ -1,4 +1,4 @@
-"""Collation: training batches of the demo, images and all, in samples a second; prints JSON.
+"""Collation: training batches of the demo, images and all, in samples per second; prints JSON.
 
     python benchmarks/collation.py [--quick]
 

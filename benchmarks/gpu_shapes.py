@@ -226,14 +226,14 @@ class Machine:
             torch.cuda.synchronize()
 
     def forget(self) -> None:
-        """Free what nobody holds and start counting memory anew."""
+        """Free what nobody holds and start counting memory again."""
         gc.collect()
         if self.cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
     def count_memory_anew(self) -> None:
-        """Start counting memory anew; nothing is freed."""
+        """Start counting memory again; nothing is freed."""
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
 

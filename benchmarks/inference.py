@@ -1,4 +1,4 @@
-"""Inference: 300 demo tweets answered by a fine-tuned tiny backbone, in samples a second; prints JSON.
+"""Inference: 300 demo tweets answered by a fine-tuned tiny backbone, in samples per second; prints JSON.
 
     python benchmarks/inference.py [--quick] [--run DIR]
 

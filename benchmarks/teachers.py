@@ -27,13 +27,13 @@ LIMITS = Limits(start_in_flight=IN_FLIGHT, max_in_flight=IN_FLIGHT)
 
 
 def rate_in_process(folder: Path, rounds: int) -> float:
-    """Return questions a second through a stand-in in this process."""
+    """Return questions per second through a stand-in in this process."""
     count = IN_FLIGHT * rounds
     return count / ask(folder, SlowProvider(DELAY_S), count, LIMITS)
 
 
 def rate_through_sdk(folder: Path, rounds: int) -> float:
-    """Return questions a second through OpenAI's SDK and a server in another process.
+    """Return questions per second through OpenAI's SDK and a server in another process.
 
     Counted from the end of the first round to the end of the last but one: connecting happens once.
     """

@@ -1,4 +1,4 @@
-"""Training: the demo's run on the tiny backbone, in samples and tokens a second; prints JSON.
+"""Training: the demo's run on the tiny backbone, in samples and tokens per second; prints JSON.
 
     python benchmarks/training.py [--quick]
 

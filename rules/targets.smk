@@ -1,4 +1,4 @@
-# Targets: what the model learns to answer, with boxes perturbed anew for each epoch (GRBP).
+# Targets: what the model learns to answer, with boxes perturbed again for each epoch (GRBP).
 rule targets:
     """Stage 4: write the completions to learn, boxes perturbed for each epoch."""
     input:

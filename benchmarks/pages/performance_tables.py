@@ -59,15 +59,15 @@ def more(found: dict[str, dict[str, Any]]) -> list[str]:
         )
     if (one := found.get("collation")) is not None:
         rate = one["with_features"]["rate"]
-        lines.append(f"Collation with the vision tower's features kept: {rate:,.0f} samples a second.")
+        lines.append(f"Collation with the vision tower's features kept: {rate:,.0f} samples per second.")
     if (one := found.get("training")) is not None:
         lines.append(
-            f"Training: {one['tokens_per_second']:,.0f} tokens a second; the two losses differ by "
+            f"Training: {one['tokens_per_second']:,.0f} tokens per second; the two losses differ by "
             f"{100 * one['largest_difference_of_losses']:.3g} % at most over {one['updates']} updates."
         )
     if (one := found.get("inference")) is not None:
         lines.append(
-            f"Inference: {one['tokens_per_second']:,.0f} tokens a second; {100 * one['equal_answers']:.0f} % of the "
+            f"Inference: {one['tokens_per_second']:,.0f} tokens per second; {100 * one['equal_answers']:.0f} % of the "
             f"answers compared are equal; {100 * one['closed_answers']:.0f} % of ours end with `</answer>`."
         )
     if (one := found.get("scorer")) is not None:

@@ -1,7 +1,7 @@
 """What one run at the paper's size costs, by the formulas of docs/scale.md: a table in Markdown on standard output.
 
 python benchmarks/pages/scale_costs.py
-python benchmarks/pages/scale_costs.py --train-rate 9.1 --decode-rate 14      samples a second, measured on one card
+python benchmarks/pages/scale_costs.py --train-rate 9.1 --decode-rate 14      samples per second, measured on one card
 """
 
 import argparse
@@ -51,7 +51,7 @@ def prefill_work() -> float:
 
 
 def decode_rate(card: Card, batch: int, share: float, step_seconds: float) -> float:
-    """Return answers a second: a step reads all weights once for the whole batch, and takes `step_seconds` at least."""
+    """Return answers per second: a step reads all weights once per batch, and takes `step_seconds` at least."""
     step = max(2 * ALL / card.bandwidth, step_seconds)
     return batch / (batch * prefill_work() / (card.peak * share) + COMPLETION * step)
 
@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.45, help="of the peak, in training and in reading questions")
     parser.add_argument("--step-ms", type=float, default=30.0, help="a decoding step takes at least so long")
     parser.add_argument("--batch", type=int, default=16, help="answers decoded together")
-    parser.add_argument("--train-rate", type=float, help="measured: training samples a second on one card")
-    parser.add_argument("--decode-rate", type=float, help="measured: answers a second on one card")
+    parser.add_argument("--train-rate", type=float, help="measured: training samples per second on one card")
+    parser.add_argument("--decode-rate", type=float, help="measured: answers per second on one card")
     parser.add_argument("--dollars", type=float, default=2.5, help="of one card and hour")
     args = parser.parse_args()
     lines = [

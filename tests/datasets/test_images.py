@@ -74,7 +74,7 @@ def test_an_image_cut_off_is_refused_and_one_with_more_behind_it_is_noted(tmp_pa
     read_images([draft("1")], [path], problems)
     assert problems.count("maybe_truncated", "train") == 1
     path.write_bytes(whole[:-200])
-    with pytest.raises(DataError, match=r"train\.txt:1: .*1\.jpg: not a readable image .*truncated.*save it anew"):
+    with pytest.raises(DataError, match=r"train\.txt:1: .*1\.jpg: not a readable image .*truncated.*save it again"):
         read_images([draft("1")], [path], Problems())
 
 

@@ -22,7 +22,7 @@ writes without a fault. `GMNER_LOG=DEBUG` shows where such an error came from.
 
 @dataclass
 class Faults:
-    """Rows seen so far: (area, input, result). `known` is the committed page, None while it is written anew."""
+    """Rows seen so far: (area, input, result). `known` is the committed page, None while it is written again."""
 
     known: str | None
     rows: set[tuple[str, str, str]] = field(default_factory=set)

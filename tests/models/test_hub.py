@@ -152,7 +152,7 @@ def test_an_interrupted_download_goes_on(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_what_another_run_has_fetched_is_checked_and_left_alone(hub: Hub, tmp_path: Path) -> None:
-    """Snakemake removes a manifest before it makes it anew; somebody may be reading the weights meanwhile."""
+    """Snakemake removes a manifest before it makes it again; somebody may be reading the weights meanwhile."""
     out = tmp_path / "backbone"
     fetch_hub(MODEL, REVISION, hub.endpoint, out)
     told, weights = (out / "manifest.json").read_bytes(), (out / "model.safetensors").stat()

@@ -20,7 +20,7 @@ from tests.robustness.test_sharing import FaultServer, folder_of, wait_for
 
 __all__ = ["demo", "everybodys"]
 DEMO = {"kind": "demo", "train": 900, "dev": 1, "test": 1, "seed": 3}
-SAID = "interrupted; run the same command again to go on"
+SAID = "interrupted; rerun the same command to resume"
 LIMIT_S = 120
 
 

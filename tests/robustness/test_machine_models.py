@@ -54,7 +54,7 @@ def test_a_signal_before_a_file_has_its_name(
 ) -> None:
     with signalled(monkeypatch, signal.SIGTERM):
         ran = demo.stage(name).run(tmp_path)
-    assert ran.code == 128 + signal.SIGTERM and ran.err == "interrupted; run the same command again to go on\n"
+    assert ran.code == 128 + signal.SIGTERM and ran.err == "interrupted; rerun the same command to resume\n"
     left_whole(tmp_path, {}, demo, name)
     completes(tmp_path, demo, name)
 

@@ -39,7 +39,7 @@ SAID = {
 def test_each_has_its_line(what: str) -> None:
     error, line = SAID[what]
     assert (explain(error) or "").startswith(line)
-    assert (explain(error) or "").endswith("then run the same command again")
+    assert (explain(error) or "").endswith("then rerun the same command")
 
 
 def test_what_is_no_fault_of_the_machine_has_none() -> None:

@@ -1,4 +1,4 @@
-"""`gmner score`: anybody's predictions against the annotation, by a named convention."""
+"""`gmner score`: any system's predictions against the annotation, by a named convention."""
 
 import argparse
 import gc

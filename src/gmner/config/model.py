@@ -66,7 +66,7 @@ def _of_family(name: str) -> dict[str, Any]:
 
 
 class TinyBackbone(_Backbone):
-    """The small backbone that ships with the project; `rebuild` trains it anew from its tasks."""
+    """The small backbone that ships with the project; `rebuild` trains it again from its tasks."""
 
     kind: Literal["tiny"] = "tiny"
     rebuild: bool = False

@@ -21,7 +21,7 @@ class Source(Settings):
     or a folder with the unpacked files. Only files that match a pattern of `keep` are unpacked, whatever
     folders an archive wraps around them. `sha256` maps a file's name (of the archive, or of a kept file) to
     its checksum. `tree_sha256` is one checksum over the names and contents of all kept files: it stays the
-    same when the archive is packed anew, which GitHub does not promise not to do. What is null is not compared.
+    same when the archive is packed again, which GitHub does not promise not to do. What is null is not compared.
     """
 
     url: str = Field(min_length=1)

@@ -52,7 +52,7 @@ def index_images(images_dir: Path | str) -> dict[str, Path]:
 def read_image(path: Path) -> ImageFile:
     """Return what an image's header says; one without an end mark is decoded too.
 
-    Raises DataError where it is not an image, is cut off, or is too elongated for any model.
+    Raises DataError if it is not an image, is cut off, or is too elongated for any model.
     """
     with reading(path), path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
         stored = image.size

@@ -1,6 +1,6 @@
 """Twitter-GMNER (Yu et al., ACL 2023), versions 1 and 2.0, and Twitter-FMNERG (Wang et al., MM 2023).
 
-FMNERG labels the same tweets anew and ships no boxes: they are GMNER's of version 2.0, found by mention.
+FMNERG labels the same tweets again and ships no boxes: they are GMNER's of version 2.0, found by mention.
 """
 
 from pathlib import Path

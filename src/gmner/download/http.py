@@ -24,7 +24,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def fetch_file(url: str, target: Path, retries: int, timeout_seconds: float, remedy: str) -> None:
     """Fetch `url` to `target`; a part fetched before is completed, a complete file is kept.
 
-    `remedy` ends every error: what the user can do instead. Raises MissingInputError where the file cannot be
+    `remedy` ends every error: what the user can do instead. Raises MissingInputError if the file cannot be
     had and DataError where a web page came in its place.
     """
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ OUTSIDE_SLACK = 0.01
 def make_predictions(
     stage: PredictionsStage, samples_path: Path, outputs_path: Path, split: str, out: Path
 ) -> dict[str, int]:
-    """Write the table of predictions of a split, one row a sample in their order; return how often each problem came.
+    """Write the table of predictions of a split, one row per sample in their order; return how often each problem came.
 
     A sample without an output has a row that says so. Raises DataError for an output of no sample of the split, for a
     sample with two, and where the outputs were generated in another frame than the settings name.

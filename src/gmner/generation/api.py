@@ -86,7 +86,7 @@ class ApiTeaching:
 def make_api_outputs(
     settings: GenerateApiStage, samples_path: Path, split: str, out: Path, report: Path | None, store: Path
 ) -> None:
-    """Write the table of outputs of a split, one row a sample, and a report of what it cost.
+    """Write the table of outputs of a split, one row per sample, and a report of what it cost.
 
     An answer that the provider refused to give is an empty output. Raises GmnerError as asking a teacher does, and
     DataError where the provider refused so many that a score would say nothing of the model.
@@ -126,7 +126,7 @@ def plan_api_outputs(settings: GenerateApiStage, samples_path: Path, split: str,
 
 
 def make_teaching(settings: GenerateApiStage, samples_path: Path) -> ApiTeaching:
-    """Return the way of asking, with its examples. Raises DataError where there are too few to draw from."""
+    """Return the way of asking, with its examples. Raises DataError if there are too few to draw from."""
     return ApiTeaching(settings, _draw(samples_path, settings.shots, settings.shots_seed) if settings.shots else [])
 
 

@@ -196,7 +196,7 @@ def write_rows(
     """Return the tokens that each row writes, at every step the one that `choose` takes of those that `masks` allow.
 
     `inputs` are left-padded. Positions (time, height, width) are computed here once and counted
-    on for each new token. Rows that are done leave the batch once a quarter of it is. Raises GmnerError where
+    on for each new token. Rows that are done leave the batch once a quarter of it is. Raises GmnerError if
     the model's scores are not finite. `logprobs` (one list per row) is filled with each token's log-probability, over
     the whole vocabulary, whatever `masks` allow.
     """

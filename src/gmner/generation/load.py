@@ -14,7 +14,7 @@ from gmner.models.loading import add_adapter, device_of, dtype_of, identity_of, 
 def prompt_of_run(adapter: Path, backbone: Path) -> PromptSettings:
     """Return the question and the frame a run was trained with, from its folder and nowhere else.
 
-    Raises DataError where `backbone` is not the one the run was trained on.
+    Raises DataError if `backbone` is not the one the run was trained on.
     """
     run = read_run(adapter)
     found = identity_of(backbone)

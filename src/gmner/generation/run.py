@@ -34,7 +34,7 @@ def generate_outputs(
     """Decode a shard of `samples` and return its outputs in the same order; go on where an interrupted call stopped.
 
     Each batch is kept in `work_dir` as it is done. `identity` is all that decides the outputs besides the
-    samples (adapter, backbone, settings): batches of another identity are thrown away. Raises DataError where
+    samples (adapter, backbone, settings): batches of another identity are thrown away. Raises DataError if
     a sample is twice in the list.
     """
     _check_unique(samples)
@@ -64,7 +64,7 @@ class Shards:
         self.folder = folder
         mark = folder / "identity.json"
         if mark.exists() and _read(mark) != identity:
-            log.info("generate: %s belongs to other settings or another adapter: starting anew", folder)
+            log.info("generate: %s belongs to other settings or another adapter: starting over", folder)
             self.clear()
         if not mark.exists():
             self.clear()

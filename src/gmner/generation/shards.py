@@ -14,7 +14,7 @@ from gmner.storage.tables import OUTPUTS, read_metadata, read_samples, read_tabl
 def gather_outputs(samples_path: Path, split: str, shards: Sequence[Path], out: Path) -> None:
     """Write the tables of all shards as one, in the order of the samples: the bytes that one shard alone gives.
 
-    Raises DataError where a sample is in no shard or in two, or where shards were answered in different ways.
+    Raises DataError if a sample is in no shard or in two, or where shards were answered in different ways.
     """
     abouts = [read_metadata(path) for path in shards]
     for path, about in zip(shards, abouts, strict=True):

@@ -35,7 +35,7 @@ WHOLE = Shard(0, 1)
 
 
 def parse_shard(text: str) -> Shard:
-    """Read `<number>-of-<count>`, the number counted from 0. Raises DataError where it is something else."""
+    """Read `<number>-of-<count>`, the number counted from 0. Raises DataError if it is something else."""
     found = re.fullmatch(r"(\d+)-of-(\d+)", text)
     if found is None or int(found[1]) >= int(found[2]):
         raise DataError(f"shard '{text}': expected <number>-of-<count>, numbers from 0, for instance 0-of-4")

@@ -33,7 +33,7 @@ def generate_table(
 ) -> None:
     """Answer every sample of a shard of `split` once and write the table of outputs, in the order of the samples.
 
-    Raises DataError where the split is empty or the adapter was trained on another backbone, and ConfigError
+    Raises DataError if the split is empty or the adapter was trained on another backbone, and ConfigError
     where an untuned run says no question.
     """
     samples = read_samples(samples_path, split)

@@ -61,7 +61,7 @@ class VllmDecoder:
     def decode_batch(self, samples: Sequence[Sample]) -> list[Output]:
         """Return the outputs of one chunk, in the order of `samples`.
 
-        Raises DataError where vLLM saw another number of image tokens than the frame gives: its image would lie
+        Raises DataError if vLLM saw another number of image tokens than the frame gives: its image would lie
         in other coordinates.
         """
         import vllm
@@ -130,7 +130,7 @@ def load_vllm(
     """Return a decoder on vLLM for `samples`; `generate` is GenerateSettings.
 
     The adapter is loaded beside the backbone, or with `generate.merge` folded into a copy of it in `work_dir`
-    (`remove_served` deletes it). Raises ConfigError where vLLM is not installed or the adapter's rank is too large.
+    (`remove_served` deletes it). Raises ConfigError if vLLM is not installed or the adapter's rank is too large.
     """
     vllm = import_vllm()
     encoder = seam_of_folder(backbone).encoder(backbone, prompt)
@@ -201,7 +201,7 @@ def end_tokens(folder: Path) -> list[int]:
 def served_folder(backbone: Path, encoder: Encoder, merged: Path | None, work_dir: Path) -> Path:
     """Make `work_dir`/served, what vLLM loads: the backbone's files, and an image processor with the frame's limits.
 
-    The files are links; with an adapter in `merged` the weights are written anew with it folded in, in the
+    The files are links; with an adapter in `merged` the weights are written again with it folded in, in the
     backbone's own numbers.
     """
     folder = work_dir / "served"

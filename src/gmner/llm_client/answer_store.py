@@ -145,7 +145,7 @@ class AnswerStore:
         if not in_memory and (folder / TABLE).exists() and not (self.path.exists() and self.path.stat().st_size):
             raise DataError(
                 f"{self.path}: the database is missing or empty, but {TABLE} lies beside it, so that answers were paid "
-                f"for; put back a copy, or move {TABLE} aside to begin anew"
+                f"for; put back a copy, or move {TABLE} aside to begin again"
             )
         self._connection = open_database(self.path, _SCHEMA)
         self._known: set[bytes] = set()

@@ -106,7 +106,7 @@ class Failures:
         return self._kinds.total()
 
     def answered(self) -> None:
-        """Begin to count anew."""
+        """Begin to count again."""
         self._kinds.clear()
         self._answered_at = time.monotonic()
 

@@ -64,7 +64,7 @@ class Secret:
 
 
 def read_secret(variable: str, *, needed: bool) -> Secret:
-    """Read a key from the environment. Raises ConfigError where it is needed and not there."""
+    """Read a key from the environment. Raises ConfigError if it is needed and not there."""
     value = os.environ.get(variable, "").strip()
     if not value and needed:
         raise ConfigError(f"the environment has no {variable}; set it to the provider's key, then rerun")

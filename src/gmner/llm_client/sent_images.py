@@ -67,7 +67,7 @@ class ImageToSend:
 
 
 def image_of(path: str, size_wh: tuple[int, int], sent: SentImage) -> ImageToSend:
-    """Return the image at `path`. Raises MissingInputError where there is none."""
+    """Return the image at `path`. Raises MissingInputError if there is none."""
     try:
         stat = Path(path).stat()
     except OSError as error:

@@ -48,7 +48,7 @@ class RunInfo:
 def read_run(folder: Path | str) -> RunInfo:
     """Read run.json of a finished run.
 
-    Raises DataError where the folder is not a finished run, and where the prompt's wording has changed since.
+    Raises DataError if the folder is not a finished run, and where the prompt's wording has changed since.
     """
     place = Path(folder)
     for name in (RUN_FILE, MANIFEST_FILE):

@@ -160,7 +160,7 @@ def verify_backbone(folder: Path) -> None:
 def _changed(path: Path, how: str) -> DataError:
     return DataError(
         f"{path}: changed since the backbone stage finished ({how}); delete {path.parent / MANIFEST_FILE} and rerun to "
-        "make the backbone anew"
+        "make the backbone again"
     )
 
 

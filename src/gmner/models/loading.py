@@ -53,7 +53,7 @@ def load_backbone(
     """Load a vision-language model from its folder onto `device`, in evaluation mode.
 
     `attention`, `quantization` and `liger` are settings of those names. Only safetensors are read, nothing is
-    fetched and no code of the folder is run. Raises DataError where the folder is not a model's, and ConfigError
+    fetched and no code of the folder is run. Raises DataError if the folder is not a model's, and ConfigError
     for settings that this machine cannot follow.
     """
     from transformers import AutoModelForImageTextToText
@@ -100,7 +100,7 @@ def load_backbone(
 def add_adapter(model: Any, adapter_dir: Path | str, merge: bool) -> Any:
     """Put the LoRA weights of a run folder onto `model`; `merge` folds them into its weights (same answers, faster).
 
-    Raises DataError where the folder holds no adapter in safetensors.
+    Raises DataError if the folder holds no adapter in safetensors.
     """
     from peft import PeftModel
 

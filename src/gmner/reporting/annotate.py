@@ -63,7 +63,7 @@ class Annotation:
 def load_run(run_dir: Path | str, backbone: Path | str | None = None, max_new_tokens: int = 512) -> Decoder:
     """Load a trained run, ready to annotate; the backbone's folder is the one the run names, unless given.
 
-    Raises DataError where either folder is missing or they do not belong together.
+    Raises DataError if either folder is missing or they do not belong together.
     """
     place = Path(backbone or read_run(run_dir).backbone.get("folder") or "")
     if not (place / "config.json").exists():

@@ -61,7 +61,7 @@ def explain(error: BaseException | None) -> str | None:
     if (fault := fault_of(error)) is not None:
         return fault
     if isinstance(error, OSError) and error.strerror and names_a_path(error):
-        return _line(_place(error), error.strerror.lower(), "mend that")
+        return _line(_place(error), error.strerror.lower(), "fix this")
     return None
 
 
@@ -128,7 +128,7 @@ def _place(error: BaseException) -> str:
 
 
 def _line(place: str, what: str, remedy: str) -> str:
-    return f"{f'{place}: ' if place else ''}{what}; {remedy}, then run the same command again"
+    return f"{f'{place}: ' if place else ''}{what}; {remedy}, then rerun the same command"
 
 
 class StopRequested(KeyboardInterrupt):

@@ -45,7 +45,7 @@ def open_image(path: Path | str, size_wh: tuple[int, int] | None = None) -> Imag
     A camera's orientation mark (EXIF) is applied. `size_wh` is the size that the annotation counts in, pixels
     of the original image: where only the stored, unturned image has it, the mark is left alone, so that boxes
     and image stay in one frame. Where sizes cannot tell (an image that stands on its head, a square one) boxes
-    count in the upright image. Of an animation the first image counts. Raises MissingInputError where there is
+    count in the upright image. Of an animation the first image counts. Raises MissingInputError if there is
     no file and DataError where it is no image, is broken, or has another size.
     """
     with reading(path), Image.open(path, formats=FORMATS) as stored:
@@ -77,7 +77,7 @@ def reading(path: Path | str) -> Iterator[None]:
         if error.strerror is not None:
             raise DataError(f"{path}: cannot be read ({error.strerror}); fix this and rerun") from error
         remedy = (
-            "replace the file, or save it anew with an image program" if "truncated" in str(error) else "replace it"
+            "replace the file, or save it again with an image program" if "truncated" in str(error) else "replace it"
         )
         raise DataError(f"{path}: not a readable image ({error}); {remedy}") from error
     except MemoryError:

@@ -1,4 +1,4 @@
-"""One Arrow schema a table, and the two functions through which every table is read and written."""
+"""One Arrow schema per table, and the two functions through which every table is read and written."""
 
 import contextlib
 import itertools
@@ -71,7 +71,7 @@ RATIONALES = pa.schema(
     ]
 )
 
-# One row a sample and epoch. Boxes are those of all entities of the sample one after the other, in the order of
+# One row per sample and epoch. Boxes are those of all entities of the sample one after the other, in the order of
 # `entities` and of their boxes: `original_boxes` and `boxes` (perturbed) in pixels of the model's frame.
 TARGETS = pa.schema(
     [
@@ -364,7 +364,7 @@ def iterate_rows(path: Path | str, schema: pa.Schema, batch_size: int = 1024) ->
 def _unreadable(path: Path | str, error: Exception) -> DataError:
     if isinstance(error, OSError) and error.errno is not None:  # not the table's fault: it need not be deleted
         name_path(error, path)
-        return DataError(f"{path}: cannot be read ({error.strerror}); mend that and run again")
+        return DataError(f"{path}: cannot be read ({error.strerror}); fix this and rerun")
     return DataError(f"{path}: not a readable parquet table ({error}); delete it and rerun its stage")
 
 

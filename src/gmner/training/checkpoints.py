@@ -22,7 +22,7 @@ def complete_checkpoint(folder: Path, step: int) -> None:
 def last_checkpoint(work_dir: Path, usable: Callable[[int], bool] = lambda step: True) -> Path | None:
     """Return the newest checkpoint of `work_dir` that is whole, undamaged and `usable` at its step.
 
-    Newer ones that are not are removed, and said so: training resumes from an older one, or starts anew, and ends with
+    Newer ones that are not are removed, and said so: training resumes from an older one, or starts over, and ends with
     the same bytes.
     """
     for step, folder in reversed(checkpoints(work_dir)):

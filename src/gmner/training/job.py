@@ -15,7 +15,7 @@ from gmner.training.stage import TrainJob
 
 
 def job_of(settings: TrainStage, samples_path: Path, targets_path: Path, backbone: Path, seed: int) -> TrainJob:
-    """Read what a training needs. Raises DataError where there are no training samples."""
+    """Read what a training needs. Raises DataError if there are no training samples."""
     set_threads()
     samples = read_samples(samples_path)
     train = [sample for sample in samples if sample.split == "train"]

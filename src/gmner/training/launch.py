@@ -35,7 +35,7 @@ def launch(settings: LaunchSettings, arguments: Sequence[str]) -> int | None:
     """Run `gmner <arguments>` in the processes that `settings` ask for and return its exit status.
 
     Returns None where this process is to do the work itself: one process is enough, or it is one of them.
-    Raises ConfigError where several nodes are asked for and nothing says which of them this one is.
+    Raises ConfigError if several nodes are asked for and nothing says which of them this one is.
     """
     if settings.world == 1 or os.environ.get(WORKER):
         return None

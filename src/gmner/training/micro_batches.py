@@ -44,7 +44,7 @@ def find_room(measure: Measure, limit: int, most: int, rows: int | None, checkpo
 
     `rows` and `checkpointing` are fixed where they are not None. Checkpointing is chosen only where not even one
     row fits without. The peak is taken to grow by the same amount for each row, as measured from one to two.
-    Raises ConfigError where nothing fits.
+    Raises ConfigError if nothing fits.
     """
     for again in (False, True) if checkpointing is None else (checkpointing,):
         one = measure(rows or 1, again)

@@ -131,7 +131,7 @@ def share_of_dev(dev: Sequence[Sample], count: int | None) -> list[Sample]:
 
 
 def checkpoint_of(job: TrainJob, work_dir: Path, steps_per_epoch: int) -> Path | None:
-    """Return the checkpoint to resume from, None to start anew; those that cannot be used are removed."""
+    """Return the checkpoint to resume from, None to start over; those that cannot be used are removed."""
     judged = work_dir / "epochs"
 
     def usable(step: int) -> bool:
@@ -147,7 +147,7 @@ def _prepare_work(work_dir: Path, identity: dict[str, Any]) -> None:
         known = read_json(mark)
     if known != identity and work_dir.exists():
         if mark.exists():
-            log.warning("train: %s belongs to other data or settings, or is damaged: starting anew", work_dir)
+            log.warning("train: %s belongs to other data or settings, or is damaged: starting over", work_dir)
         shutil.rmtree(work_dir)
     if not mark.exists():
         write_json(mark, identity)

@@ -12,7 +12,7 @@ from tests.helpers.survival.ledger import Kill
 from tests.helpers.survival.progress import batches
 from tests.helpers.survival.project import Project
 
-# Times, and names drawn anew each time; what is in `work` and `provenance` is compared by name alone.
+# Times, and names drawn again each time; what is in `work` and `provenance` is compared by name alone.
 _OWN_EVERY_TIME = re.compile(r"\.snakemake/log/.*|.*/ledger/[0-9a-f]{32}\.shard|.*__pycache__.*")
 _NOT_COMPARED = ("logs", "benchmarks", "work", "provenance")
 

@@ -58,7 +58,7 @@ def test_only_what_is_really_new_is_asked(tmp_path: Path, image: Path) -> None:
         assert [row["sample_id"] for row in rows[:2]] == ["train/new-5", "train/new-3"] and rows[0]["key"] == rows[6][
             "key"
         ]
-        # Stricter acceptance judges the old answers anew and asks again only for those it refuses.
+        # Stricter acceptance judges the old answers again and asks again only for those it refuses.
         stage.run(server, "openai", acceptance={"max_words": 250, "max_characters": 2000}, when_refused="drop")
         assert len(server.ledger.seen) == 6
 

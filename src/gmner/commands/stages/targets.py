@@ -1,4 +1,4 @@
-"""`gmner stage targets`: the completions to learn, boxes perturbed anew for each epoch."""
+"""`gmner stage targets`: the completions to learn, boxes perturbed again for each epoch."""
 
 import argparse
 import json

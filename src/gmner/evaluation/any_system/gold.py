@@ -85,7 +85,7 @@ def has_train(gold: Path) -> bool:
 def read_train(gold: Path, train: Path | None = None) -> list[Sample]:
     """Read the training tweets that belong to a gold file: `train`, or `train.txt` beside it, or the table's split.
 
-    Their boxes are not read. Raises MissingInputError where there are none.
+    Their boxes are not read. Raises MissingInputError if there are none.
     """
     if train is None and gold.suffix == ".parquet":
         samples = list(iterate_samples(gold, "train"))

@@ -1,7 +1,7 @@
 """An image as the patches that a Qwen-VL model reads: what the image processor makes, bit for bit, in half the time.
 
 The processor turns an image into an array and back, multiplies and divides every pixel in float64 and float32, and
-checks its arguments anew for each image. A value of a pixel is one of 256, so here each is looked up in a table that
+checks its arguments again for each image. A value of a pixel is one of 256, so here each is looked up in a table that
 the processor itself has filled, after the pixels have been put in the order of the patches as bytes.
 """
 

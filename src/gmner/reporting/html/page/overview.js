@@ -57,7 +57,7 @@ function drawStrength() {
     }),
     h("details", {}, h("summary", {}, "The numbers"), table(`Figure 3 on ${panel.dataset}, per cent`, [{ head: "Strength" }, { head: "Run", words: true }, ...names.map(([, head]) => ({ head }))],
       panel.points.map((point) => [point.label, point.method, ...names.map(([key]) => number(point[key]) + (point[`${key}_sd`] ? ` ± ${number(point[`${key}_sd`])}` : ""))]), { hideCaption: true }))));
-  target.append(h("p", { class: "lead" }, "Boxes of the training answers are moved and resized anew for each epoch; strength 0 leaves them as they are. Bars are deviations over seeds."), h("div", { class: "charts wide" }, charts));
+  target.append(h("p", { class: "lead" }, "Boxes of the training answers are moved and resized again for each epoch; strength 0 leaves them as they are. Bars are deviations over seeds."), h("div", { class: "charts wide" }, charts));
 }
 
 function drawData() {
