@@ -31,7 +31,7 @@ SAID = {
     "Python": (MemoryError(), f"{MEMORY}; close other programs"),
     "a library that cannot be mapped": (ImportError("x.so: failed to map segment from shared object"), MEMORY),
     "threads": (RuntimeError("can't start new thread"), "no more threads or processes"),
-    "another error of the system": (IsADirectoryError(errno.EISDIR, "Is a directory", "x"), "x: is a directory; fix this"),
+    "another error of the system": (IsADirectoryError(errno.EISDIR, "Is a directory", "x"), "x: is a directory; fix"),
 }
 
 
