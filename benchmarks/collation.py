@@ -4,7 +4,7 @@
 
 Ours: batches of like length from rows tokenised once, each image opened and processed once a batch. The baseline:
 two rows a batch, both calls of the processor on the images (one for the whole text, one for the prompt's length),
-every row padded to train.max_length. Both give the same tokens, labels and pixels: that is asserted, row by row.
+padded to the longer of the two. Both give the same tokens, labels and pixels: that is asserted, row by row.
 `with_features`: ours where the frozen vision tower's features are kept, as in every training that has room for them.
 """
 
@@ -87,7 +87,7 @@ def main() -> None:
         bank = FeatureBank({sample.sample_id: torch.zeros(25, 192) for sample in work.train})
         kept = RowCollator(rows, encoder, bank)
         features = measure.timed(lambda: our_batches(kept, sampler, train.batch_size), 1 if args.quick else 5)
-    way = f"two rows a batch, images processed twice, padded to {train.max_length} tokens"
+    way = "two rows a batch, images processed twice, padded to the longer of the two"
     found = measure.against_baseline("samples", count, ours, baseline, way, TARGET)
     measure.emit(measure.document("collation", args.quick, **found, with_features=features.to_json(count)))
 

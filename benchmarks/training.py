@@ -4,7 +4,7 @@
 
 Both sides do the whole job: load the backbone, encode, train LoRA for two epochs, 16 samples an update. Ours is the
 stage `train`: 16 rows of like length at once, images through the frozen vision tower once, only the positions that
-are learnt are scored. The baseline: two rows at a time, eight times an update, each padded to train.max_length, both
+are learnt are scored. The baseline: two rows at a time, eight times an update, padded to the longer of the two, both
 calls of the processor on the images and the tower in every batch, every position scored. The updates hold the same
 rows in the same order, so the two losses follow the same course: that is asserted.
 """
@@ -106,7 +106,7 @@ def main() -> None:
             ours(work, folder)  # imports and first calls
         mine, theirs = measure.timed_together([lambda: ours(work, folder), lambda: baseline(work)], repeats=1)
     difference = assert_same(mine.result, theirs.result)
-    way = f"two rows at a time, eight an update, padded to {train.max_length} tokens, images processed twice"
+    way = "two rows at a time, eight an update, padded to the longer of the two, images processed twice"
     found = measure.against_baseline("samples", seen, mine, theirs, way, TARGET)
     measure.emit(
         measure.document(

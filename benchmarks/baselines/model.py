@@ -32,12 +32,13 @@ def processed(processor: Any, texts: Sequence[str], paths: Sequence[str]) -> tup
 def collate(
     processor: Any, prompts: Sequence[str], completions: Sequence[str], paths: Sequence[str], max_length: int
 ) -> Batch:
-    """Return a batch padded to `max_length`: one call for prompt and completion, one for the length of the prompt."""
+    """Return a batch padded to its longest row, cut at `max_length`, as the release does; two calls on the images."""
     tokenizer = processor.tokenizer
     texts = [f"{prompt}{answer}{tokenizer.eos_token}" for prompt, answer in zip(prompts, completions, strict=True)]
     rows, images = processed(processor, texts, paths)
     asked, _ = processed(processor, prompts, paths)
-    ids = torch.full((len(rows), max_length), tokenizer.pad_token_id)
+    rows = [row[:max_length] for row in rows]
+    ids = torch.full((len(rows), max(map(len, rows))), tokenizer.pad_token_id)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
     for number, (row, prompt) in enumerate(zip(rows, asked, strict=True)):
         ids[number, : len(row)] = torch.tensor(row)

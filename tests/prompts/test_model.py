@@ -43,10 +43,18 @@ def test_the_version_follows_the_wording(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_unknown_version_is_named() -> None:
-    with pytest.raises(ConfigError, match="unknown version 'long'; expected one of short, standard"):
+    with pytest.raises(ConfigError, match="unknown version 'long'; expected one of release, short, standard"):
         build_messages("long", ("PER",), "x", True)
 
 
 def test_every_text_file_belongs_to_a_version() -> None:
     files = {path.stem for path in (Path(prompts.__file__).parent / "texts/model").glob("*.txt")}
     assert files == {name for names in prompts._FILES.values() for name in names}
+
+
+def test_the_release_lists_no_types_and_reasons_in_two_parts() -> None:
+    system, user = build_messages("release", ("PER", "ORG"), "Ann in Rome", True)
+    text = user["content"][1]["text"]
+    assert system["role"] == "system" and text.endswith("Tweet: Ann in Rome")
+    assert "PER" not in text and "ORG" not in text and "two parts" in text and "{" not in text
+    assert "<think>" not in build_messages("release", ("PER",), "Ann", False)[1]["content"][1]["text"]

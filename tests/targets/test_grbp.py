@@ -29,7 +29,7 @@ def some_keys(count: int, seed: int = 0, epoch: int = 0) -> np.ndarray:
     return row_keys(seed, np.arange(count), epoch, np.zeros(count), np.zeros(count))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     strengths=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     gaussian=st.sampled_from(["paper", "release"]),
@@ -187,3 +187,13 @@ def test_tries_are_used_up_before_the_original_is_kept() -> None:
 def test_no_boxes() -> None:
     found = perturb_boxes(np.empty((0, 4)), np.empty((0, 2)), some_keys(0), GrbpSettings())
     assert found.boxes.shape == (0, 4) and found.iou.shape == (0,)
+
+
+def test_small_by_area_halves_long_thin_boxes_too() -> None:
+    boxes, sizes = np.tile([10.0, 10.0, 210.0, 14.0], (200, 1)), np.tile([400, 400], (200, 1))
+    keys = row_keys(1, np.arange(200), 0, np.zeros(200, int), np.zeros(200, int))
+    ours, theirs = (
+        perturb_boxes(boxes, sizes, keys, GrbpSettings(small=small, iou_guard=0.0)).boxes for small in ("sides", "area")
+    )
+    spread = [np.abs(found[:, 0] - 10).mean() for found in (ours, theirs)]
+    assert 0.4 < spread[1] / spread[0] < 0.6

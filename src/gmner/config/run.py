@@ -32,7 +32,9 @@ class GrbpSettings(Settings):
     tries: int = Field(5, ge=1)  # then the original box is kept
     scale_bounds: tuple[float, float] = (0.2, 5.0)
     min_side: float = Field(2.0, ge=0)  # pixels of the model's frame
-    small_side: float = Field(32.0, ge=0)  # boxes with both sides below this, in pixels, are small
+    small_side: float = Field(32.0, ge=0)  # pixels
+    # Small boxes: both sides below small_side, or the area below its square, as in the authors' release.
+    small: Literal["sides", "area"] = "sides"
     small_factor: Fraction = 0.5  # of both strengths, for small boxes
 
     @model_validator(mode="after")
@@ -241,7 +243,7 @@ class RunSettings(Settings):
     backbone: Name = "qwen2.5-vl-7b"
     teacher: Name = "qwen2.5-vl-72b"
     cot: bool = True
-    prompt: Literal["standard", "short"] = "standard"
+    prompt: Literal["standard", "short", "release"] = "standard"
     grbp: GrbpSettings = GrbpSettings()
     train: TrainSettings = TrainSettings()
     generate: GenerateSettings = GenerateSettings()

@@ -87,7 +87,7 @@ class TargetsStage(Settings):
 class Question(Settings):
     """How the model is asked: the prompt's version, whether to reason, the types it may answer with."""
 
-    prompt: Literal["standard", "short"]
+    prompt: Literal["standard", "short", "release"]
     cot: bool
     types: tuple[str, ...]
     fine: bool

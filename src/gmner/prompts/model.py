@@ -1,7 +1,8 @@
 """What the model is asked: one function for training and inference, its wording kept in text files.
 
-The instruction of the paper (section 3.2.1) is prepended to the image and the tweet. Two versions: `standard`
-says the whole task, for instruction-tuned models; `short` is one line, for a backbone trained on this task alone.
+The instruction of the paper (section 3.2.1) is prepended to the image and the tweet. Three versions: `standard`
+says the whole task, for instruction-tuned models; `release` has the content of the authors' released prompt, which
+lists no types, in our words; `short` is one line, for a backbone trained on this task alone.
 """
 
 import functools
@@ -12,7 +13,7 @@ from typing import Any
 
 from gmner.errors import ConfigError
 
-VERSIONS = ("short", "standard")
+VERSIONS = ("release", "short", "standard")
 
 _FILES = {
     "standard": (
@@ -25,6 +26,16 @@ _FILES = {
         "coordinates_absolute",
         "coordinates_norm1000",
         "type_definitions",
+    ),
+    "release": (
+        "release_system",
+        "release_user",
+        "release_think",
+        "release_direct",
+        "standard_format_think",
+        "standard_format_direct",
+        "coordinates_absolute",
+        "coordinates_norm1000",
     ),
     "short": ("short_user", "short_user_think"),
 }
@@ -47,11 +58,11 @@ def build_messages(
     parts = {
         "types": "\n".join(_type_line(name) for name in types),
         "coordinates": _text(f"coordinates_{coordinates}"),
-        "reasoning": _text(f"standard_{how}"),
+        "reasoning": _text(f"{version}_{how}"),
         "format": _text(f"standard_format_{how}"),
     }
-    system = {"role": "system", "content": [{"type": "text", "text": _text("standard_system")}]}
-    return [system, _user_turn(_fill(_text("standard_user"), parts, text))]
+    system = {"role": "system", "content": [{"type": "text", "text": _text(f"{version}_system")}]}
+    return [system, _user_turn(_fill(_text(f"{version}_user"), parts, text))]
 
 
 def prompt_version(version: str) -> str:

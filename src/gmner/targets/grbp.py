@@ -170,7 +170,10 @@ def _noise(keys: Keys, attempt: int, draws: int = _DRAWS) -> NDArray[np.float64]
 def _draw(boxes: Boxes, limits: Boxes, keys: Keys, attempt: int, settings: GrbpSettings) -> Boxes:
     """Return one draw for each box, rounded and inside its image."""
     sides = boxes[2:] - boxes[:2]
-    small = (sides[0] < settings.small_side) & (sides[1] < settings.small_side)
+    if settings.small == "area":
+        small = sides[0] * sides[1] < settings.small_side**2
+    else:
+        small = (sides[0] < settings.small_side) & (sides[1] < settings.small_side)
     factor = np.where(small, settings.small_factor, 1.0)
     noise = _noise(keys, attempt)
     shift = scaled_noise(noise[:2], factor * settings.beta, settings.gaussian)
