@@ -31,7 +31,7 @@ def rationales_or_none(wildcards, input):
 def shards_of(wildcards):
     """Return in how many jobs a run's answers are made."""
     return (
-        PLAN.config.runs[wildcards.run].generate.shards
+        PLAN.config.settings_of(wildcards.run, wildcards.dataset).generate.shards
         if PLAN.kind(job_of("generate", wildcards)).sharded
         else 1
     )

@@ -2,13 +2,16 @@
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from importlib.metadata import version
+from typing import Any, NoReturn, TextIO
 
 from gmner.core.visible import visible
 from gmner.errors import GmnerError
@@ -25,10 +28,55 @@ COMMANDS = {
 }
 
 
+EXAMPLES = """examples:
+  gmner config check my.yaml
+  gmner score gold/txt/test.txt predictions.jsonl
+  gmner annotate --run results/train/demo-gmner/full/seed42 --image photo.jpg --text "Ann in Oslo"
+  gmner teacher cost
+  gmner stage scores --settings results/settings/scores/demo-gmner/full/seed42.json --help
+
+completion in bash: eval "$(register-python-argcomplete gmner)", with argcomplete installed"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that names the nearest command or option for one that it does not know."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        if wrong:
+            known = re.findall(r"[\w-]+", wrong[2])
+            message = f"unknown: '{wrong[1]}'; {nearest(wrong[1], known)}"
+        elif unknown:
+            known = [word for parser in self._all() for action in parser._actions for word in action.option_strings]
+            message = f"unknown option {unknown[1]}; {nearest(unknown[1], known)}"
+        super().error(message)
+
+    def _all(self) -> Iterator[argparse.ArgumentParser]:
+        waiting: list[argparse.ArgumentParser] = [self]
+        while waiting:
+            parser = waiting.pop()
+            yield parser
+            for action in parser._actions:
+                waiting += action.choices.values() if isinstance(action, argparse._SubParsersAction) else []
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return `did you mean 'x'?`, or all that is known."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(dict.fromkeys(known))}"
+
+
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser with the arguments of the command that `words` name: the others stay unimported."""
     command = next((word for word in words if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(prog="gmner", description=__import__("gmner").__doc__)
+    parser = _Parser(
+        prog="gmner",
+        description=__import__("gmner").__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gmner {version('gmner')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, help_text in COMMANDS.items():
         subparser = commands.add_parser(name, help=help_text, description=help_text)
@@ -102,11 +150,21 @@ def _fail(line: str) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    parsed = build_parser(arguments).parse_args(arguments)
+    parser = build_parser(_words_to_complete() or arguments)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("argcomplete").autocomplete(parser)
+    parsed = parser.parse_args(arguments)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_VisibleFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=os.environ.get("GMNER_LOG", "INFO"), handlers=[handler])
     return int(_module_of(parsed.command).run(parsed) or 0)
+
+
+def _words_to_complete() -> list[str]:
+    """Return the words of a command line that a shell wants completed; none if this is a command to run."""
+    if "_ARGCOMPLETE" not in os.environ:
+        return []
+    return os.environ.get("COMP_LINE", "").split()[1:]
 
 
 def _with_remedy(error: GmnerError) -> str:

@@ -1,5 +1,6 @@
 """The plan: which jobs there are, what each is given, and on what it depends."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +155,71 @@ def test_an_api_run_asks_a_provider_and_needs_no_backbone() -> None:
     assert found.settings(predictions).model_dump()["frame"]["coordinates"] == "norm1000"
     with pytest.raises(ConfigError, match="that answers no question"):
         plan(runs={"asked": {"kind": "api"}})
+
+
+def test_a_run_can_differ_by_dataset() -> None:
+    more = {"demo2": {"kind": "demo", "train": 9}}
+    own = {"demo2": {"train": {"epochs": 7}, "teacher": "in-process"}}
+    found = plan(datasets=more, runs={"full": {"datasets": ["demo", "demo2"], "per_dataset": own}})
+    epochs = {
+        name: found.settings(Job("targets", name, "full", 42)).model_dump()["epochs"] for name in ("demo", "demo2")
+    }
+    assert epochs["demo2"] == 7 != epochs["demo"]
+    assert Job("rationales", dataset="demo2", name="in-process") in found.jobs("rationales")
+    same = plan(datasets=more, runs={"full": {"datasets": ["demo", "demo2"]}})
+    assert found.identity(Job("scores", "demo", "full", 42)) == same.identity(Job("scores", "demo", "full", 42))
+    for wrong, said in (
+        ({"demo3": {}}, r"per_dataset\.demo3 is 'demo3': no such name in datasets; did you mean"),
+        ({"demo2": {"kind": "untuned"}}, r"per_dataset\.demo2\.kind: is the same for all datasets"),
+        ({"demo2": {"train": {"epochz": 1}}}, r"epochz: unknown key; did you mean 'epochs'"),
+        ({"demo2": {"backbone": "none"}}, r"per_dataset\.demo2\.backbone is 'none': no such name in backbones"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            plan(datasets=more, runs={"full": {"per_dataset": wrong}})
+
+
+@pytest.mark.parametrize(
+    ("both", "over"),
+    [
+        ({"grbp": {"enabled": False}}, {"grbp": {"beta": 0.7, "gamma": 0.2, "tries": 9}}),
+        ({"train": {"select": "last"}}, {"train": {"eval_samples": 3}, "generate": {"batch_size": 9}}),
+    ],
+)
+def test_what_is_off_decides_nothing(both: dict[str, Any], over: dict[str, Any]) -> None:
+    before, after = plan(runs={"full": both}), plan(runs={"full": deep_merge(both, over)})
+    job = Job("scores", dataset="demo", run="full", seed=42)
+    assert before.identity(job) == after.identity(job)
+    assert before.identity(Job("tables", name="table1")) == after.identity(Job("tables", name="table1"))
+
+
+def test_printed_numbers_and_the_shipped_backbone_count_by_their_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs = {"table": Job("tables", name="table1"), "backbone": Job("backbone", name="tiny")}
+    files = {"table": Path("workflow/paper/table1.csv"), "backbone": Path("workflow/assets/tiny/manifest.json")}
+    for name, path in files.items():
+        before = plan().identity(jobs[name])
+        path.parent.mkdir(parents=True)
+        path.write_text("a")
+        first = plan().identity(jobs[name])
+        path.write_text("b")
+        assert len({before, first, plan().identity(jobs[name])}) == 3
+
+
+def test_what_no_table_shows_is_said() -> None:
+    found = plan(datasets={"mine": {"kind": "demo"}}, teachers={"spare": {"provider": "template"}}).config.in_no_table()
+    assert "mine" in found["datasets"] and "spare" in found["teachers"] and "full" not in found["runs"]
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({"seeds": 42}, r"seeds is 42: must be a list; write \[42\]"),
+        ({"runs": {"full": {"train": {"lora": {"rank": 8}}}}}, r"lora\.rank: unknown key; did you mean 'r'\?"),
+        ({"runs": {"full": {"train": 3}}}, r"train is 3: must be a mapping"),
+    ],
+)
+def test_an_error_says_what_to_write(over: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        plan(**over)

@@ -37,5 +37,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     runs = sum(len(config.datasets_of(name)) * len(config.seeds_of(name)) for name in config.runs)
     tables = ", ".join(config.tables.asked()) or "no tables"
-    print(f"{args.file}: good; {len(config.runs)} runs, {runs} with their data sets and seeds, for {tables}")
+    print(f"{args.file}: good; {len(config.runs)} runs, {runs} with their datasets and seeds, for {tables}")
+    for section, names in config.in_no_table().items():
+        if names:
+            print(f"  in no table: {section} {', '.join(names)}")
     return 0

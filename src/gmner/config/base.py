@@ -11,6 +11,19 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 """A name that the configuration gives to something; it becomes a folder's name."""
 
 
+# What other tools call our keys.
+_MEANT = {
+    "rank": "r",
+    "lora_alpha": "alpha",
+    "lr": "learning_rate",
+    "num_epochs": "epochs",
+    "gradient_accumulation_steps": "accumulation",
+    "seed": "seeds",
+    "dataset": "datasets",
+    "model": "backbone",
+}
+
+
 class Settings(BaseModel):
     """Base of every settings model."""
 
@@ -52,6 +65,6 @@ class Settings(BaseModel):
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return `did you mean 'x'? (known: …)` for a name that is none of `known`."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = [_MEANT[name]] if _MEANT.get(name) in names else difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     meant = f"did you mean '{near[0]}'? " if near else ""
     return f"{meant}(known: {', '.join(names) if names else 'none'})"

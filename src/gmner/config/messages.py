@@ -62,6 +62,10 @@ def _line(key: str, details: ErrorDetails) -> str:
     value = _shown(details["input"])
     if kind in {"unknown_key", "extra_forbidden"}:
         return f"{key}: unknown key; {context.get('hint', 'remove it')}".rstrip("; ")
+    if kind in {"tuple_type", "list_type"}:
+        return f"{key} is {value}: must be a list; write [{value}]"
+    if kind in {"dict_type", "model_type", "model_attributes_type"}:
+        return f"{key} is {value}: must be a mapping of keys to values, as {{key: value}}"
     if kind == "missing":
         return f"{key}: is missing"
     if kind in {"literal_error", "union_tag_invalid"}:

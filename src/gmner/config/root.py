@@ -46,6 +46,9 @@ class Config(Settings):
     @model_validator(mode="after")
     def _check_references(self) -> "Config":
         problems = [line for name, run in self.runs.items() for line in self._broken_in_run(name, run)]
+        for name, run in self.runs.items():
+            for dataset, own in run.per_dataset.items():
+                problems += self._broken_for_dataset(f"runs.{name}.per_dataset.{dataset}", run, dataset, own)
         problems += self._broken_in_tables()
         if problems:
             raise ConfigError("\n".join(problems))
@@ -68,6 +71,15 @@ class Config(Settings):
                 problems.append(_missing(f"runs.{name}.datasets", dataset, "datasets", self.datasets))
         return problems
 
+    def _broken_for_dataset(self, key: str, run: RunSettings, dataset: str, own: RunSettings) -> list[str]:
+        if dataset not in self.datasets:
+            return [_missing(key, dataset, "datasets", self.datasets)]
+        fixed = [part for part in ("kind", "title", "datasets") if getattr(own, part) != getattr(run, part)]
+        fixed += ["per_dataset"] if own.per_dataset else []
+        if fixed:
+            return [f"{key}.{fixed[0]}: is the same for all datasets of a run; set it in the run, or make another run"]
+        return self._broken_in_run(key.removeprefix("runs."), own)
+
     def _broken_in_tables(self) -> list[str]:
         problems = []
         for name, table in self.tables.asked().items():
@@ -88,12 +100,28 @@ class Config(Settings):
             return [f"tables.figure3 shows run '{name}', whose kind is {run.kind}; only tuned runs have a strength"]
         return []
 
+    def settings_of(self, run: str, dataset: str) -> RunSettings:
+        """Return a run's settings for a dataset."""
+        return self.runs[run].per_dataset.get(dataset, self.runs[run])
+
     def datasets_of(self, run: str, among: Sequence[str] | None = None) -> tuple[str, ...]:
         """Return the data sets that a run is done for, in the configuration's order, or those `among` some."""
         wanted = self.runs[run].datasets
         return tuple(
             name for name in self.datasets if (wanted is None or name in wanted) and (among is None or name in among)
         )
+
+    def in_no_table(self) -> dict[str, tuple[str, ...]]:
+        """Return the datasets, runs and teachers that no table shows, by section."""
+        tables = self.tables.asked().values()
+        runs = {run for table in tables for run in table.run_names()}
+        datasets = {
+            name for table in tables for run in table.run_names() for name in self.datasets_of(run, table.datasets)
+        }
+        asked = [self.settings_of(run, dataset) for run in runs for dataset in self.datasets_of(run)]
+        teachers = {run.teacher for run in asked if KINDS[run.kind].teacher == "model" or run.cot}
+        shown = {"datasets": datasets, "runs": runs, "teachers": teachers}
+        return {key: tuple(name for name in getattr(self, key) if name not in names) for key, names in shown.items()}
 
     def seeds_of(self, run: str) -> tuple[int, ...]:
         """Return the seeds that a run is done for; the first alone if nothing is drawn."""
@@ -116,6 +144,19 @@ def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
+def _with_datasets(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run with what differs by dataset laid over the whole run."""
+    differs = run.get("per_dataset")
+    if not isinstance(differs, Mapping):
+        return run
+    common = {key: value for key, value in run.items() if key != "per_dataset"}
+    merged = {
+        name: deep_merge(common, over or {}) if isinstance(over or {}, Mapping) else over
+        for name, over in differs.items()
+    }
+    return {**common, "per_dataset": merged}
+
+
 def load_config(mapping: Mapping[str, Any]) -> ResolvedConfig:
     """Check a configuration and merge its defaults into each run.
 
@@ -126,7 +167,7 @@ def load_config(mapping: Mapping[str, Any]) -> ResolvedConfig:
     defaults, runs = data.get("defaults") or {}, data.get("runs")
     if isinstance(defaults, Mapping) and isinstance(runs, Mapping):
         data["runs"] = {
-            name: deep_merge(defaults, run or {}) if isinstance(run or {}, Mapping) else run
+            name: _with_datasets(deep_merge(defaults, run or {})) if isinstance(run or {}, Mapping) else run
             for name, run in runs.items()
         }
     try:

@@ -253,6 +253,8 @@ class RunSettings(Settings):
     # Of the processor, for training and answers, however many cores there are: their number decides the last bits of
     # sums. null: 1 with the tiny backbone, 8 with others.
     threads: int | None = Field(None, ge=1, le=1024)
+    # What is different for some datasets: {twitter-fmnerg: {train: {epochs: 12}}}; the rest is as above.
+    per_dataset: dict[Name, "RunSettings"] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_external(self) -> "RunSettings":

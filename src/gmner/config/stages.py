@@ -83,6 +83,11 @@ class TargetsStage(Settings):
     question: "Question | None" = None  # how the prompts before the completions are put; null: rows are not measured
     limit: RowLimit | None = None  # of prompt and completion together
 
+    def decisive(self) -> dict[str, Any]:
+        """Return the settings that decide what comes out: of a perturbation that is off, only that it is off."""
+        found = super().decisive()
+        return found if self.grbp.enabled else {**found, "grbp": {"enabled": False}}
+
 
 class Question(Settings):
     """How the model is asked: the prompt's version, whether to reason, the types it may answer with."""
@@ -115,6 +120,13 @@ class TrainStage(Settings):
     train: TrainSettings
     generate: GenerateSettings | None = None  # null where the last epoch is taken
     score: ScoreSettings | None = None  # likewise
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the settings that decide what comes out: the dev split counts only if the best epoch is chosen."""
+        found = super().decisive()
+        if self.train.select == "last":
+            found["train"].pop("eval_samples", None)
+        return found
 
 
 class GenerateStage(Settings):
@@ -199,6 +211,7 @@ class TableStage(Settings):
 
     name: str  # a name of gmner.reporting.tables.TABLES
     rows: tuple[TableRow, ...]
+    printed: str | None = None  # digest of the numbers printed elsewhere; null if there are none
 
 
 class ReportRun(TableRow):

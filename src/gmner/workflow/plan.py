@@ -37,7 +37,7 @@ class Plan:
 
     def kind(self, job: Job) -> RunKind:
         """Return the kind of a job's run."""
-        return RUN_KINDS[self.config.runs[job.run].kind]
+        return RUN_KINDS[self.config.settings_of(job.run, job.dataset).kind]
 
     def way(self, job: Job) -> Way:
         """Return how a job is done: as the stage table says, unless the kind of its run has a way of its own."""

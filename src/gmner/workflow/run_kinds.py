@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def frame_of_backbone(plan: "Plan", job: Job) -> FrameSettings:
     """Return the frame in which a run's backbone says its coordinates."""
-    return plan.config.backbones[plan.config.runs[job.run].backbone].frame
+    return plan.config.backbones[plan.config.settings_of(job.run, job.dataset).backbone].frame
 
 
 def thousandths(plan: "Plan", job: Job) -> FrameSettings:

@@ -18,6 +18,8 @@ from gmner.workflow.job import Job
 if TYPE_CHECKING:
     from gmner.workflow.plan import Plan
 
+SHIPPED_BACKBONE, PRINTED = Path("workflow/assets/tiny"), Path("workflow/paper")
+
 
 def download(plan: "Plan", job: Job) -> stages.DownloadStage:
     """Return the source's name and where it comes from."""
@@ -34,7 +36,11 @@ def samples(plan: "Plan", job: Job) -> stages.SamplesStage:
 def backbone(plan: "Plan", job: Job) -> stages.BackboneStage:
     """Return where the backbone comes from."""
     found = plan.config.backbones[job.name]
-    content = content_of_backbone(Path(found.path)) if isinstance(found, LocalBackbone) else None
+    content = None
+    if isinstance(found, LocalBackbone):
+        content = content_of_backbone(Path(found.path))
+    elif isinstance(found, TinyBackbone) and not found.rebuild:
+        content = digest_of(SHIPPED_BACKBONE / "manifest.json")
     return stages.BackboneStage(name=job.name, backbone=found, content=content)
 
 
@@ -124,8 +130,9 @@ def scores(plan: "Plan", job: Job) -> stages.ScoresStage:
 
 
 def tables(plan: "Plan", job: Job) -> stages.TableStage:
-    """Return a table's rows."""
-    return stages.TableStage(name=job.name, rows=tuple(row_of(plan, before) for before in plan.inputs(job)))
+    """Return a table's rows, and a digest of the numbers printed elsewhere that stand beside them."""
+    rows = tuple(row_of(plan, before) for before in plan.inputs(job))
+    return stages.TableStage(name=job.name, rows=rows, printed=digest_of(PRINTED / f"{job.name}.csv"))
 
 
 def report(plan: "Plan", job: Job) -> stages.ReportStage:
@@ -185,9 +192,17 @@ def question_of(plan: "Plan", job: Job) -> stages.Question:
     return stages.Question(prompt=run.prompt, cot=run.cot, types=dataset.labels, fine=dataset.fine)
 
 
+def digest_of(path: Path) -> str | None:
+    """Return a digest of a file that people edit or replace; None if there is none.
+
+    It is a parameter of the stage: Snakemake compares an input's contents only if the file looks newer.
+    """
+    return sha256_of_file(path)[:16] if path.is_file() else None
+
+
 def run_of(plan: "Plan", job: Job) -> RunSettings:
     """Return the settings of a job's run."""
-    return plan.config.runs[job.run]
+    return plan.config.settings_of(job.run, job.dataset)
 
 
 def dataset_of(plan: "Plan", job: Job) -> DatasetSettings:
