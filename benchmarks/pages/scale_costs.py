@@ -12,8 +12,9 @@ from dataclasses import dataclass
 # Twitter-GMNER: tweets of each split; the authors' settings: epochs, new tokens at most; both answer every dev tweet
 # once an epoch (train.select: best).
 TRAIN, DEV, TEST, EPOCHS = 7000, 1500, 1500, 10
-# Means over the shapes of benchmarks/gpu_shapes.py: tokens of a row, patches of an image, tokens of a completion.
-TOKENS, TOKENS_SQUARED, PATCHES, PATCHES_SQUARED, COMPLETION = 1341, 1.887e6, 2516, 7.70e6, 300
+# Means over all 10 000 tweets with the true tokenizer (tests/rehearsal/test_lengths.py) and 150 words of reasoning:
+# tokens of a row, patches of an image, tokens of a completion.
+TOKENS, TOKENS_SQUARED, PATCHES, PATCHES_SQUARED, COMPLETION = 1074, 1.213e6, 1866, 4.448e6, 203
 # Qwen2.5-VL-7B: weights of the language model's linear layers, of the LoRA of rank 32 on them, of the vision tower and
 # of all together; layers and width; windowed and full layers of the tower, its width; vocabulary.
 LINEAR, ADAPTER, TOWER, ALL = 6.525e9, 80.7e6, 0.676e9, 8.29e9
