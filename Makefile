@@ -21,13 +21,16 @@ TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 TOKENIZERS_PARALLE
 BENCH_ENV := OMP_NUM_THREADS=$(shell nproc 2>/dev/null || echo 1) HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 BENCHMARKS := samples grbp collation training inference scorer dag scale teachers report
 
-.PHONY: table1 all test lint types format-check check dry-runs format docs serve-docs bench audit upgrade fuzz robustness survival rehearsal identity backbone clean help
+.PHONY: table1 all report test lint types format-check check dry-runs format docs serve-docs bench audit upgrade fuzz robustness survival rehearsal identity backbone clean help
 
 table1: $(VENV)/.runtime ## Table 1 on the embedded demo data
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
 
 all: $(VENV)/.runtime ## Tables 1 to 3 and Figure 3 on the embedded demo data
 	$(BIN)/snakemake --cores $(CORES) all
+
+report: $(VENV)/.runtime ## results/report.html of what is finished so far, in seconds
+	$(BIN)/snakemake --cores $(CORES) report
 
 test: $(VENV)/.dev ## the tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json", "run.json", "curves.csv", "curves.png", "manifest.json")
-BESIDE = {"table1": (".md", ".tex"), "figure3": (".md", ".png", ".pdf")}
+BESIDE = {"table1": (".md", ".tex", ".json"), "figure3": (".md", ".png", ".pdf", ".json")}
 
 
 def main(words: list[str]) -> None:

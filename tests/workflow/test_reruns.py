@@ -62,6 +62,37 @@ def test_changed_content_of_an_input_reruns_what_reads_it(tree: Tree) -> None:
     assert tree.planned("all") == Counter(write_table=1, write_report=1, all=1)
 
 
+def test_printed_numbers_with_an_old_time_rerun_their_table(tree: Tree) -> None:
+    tree.edit("workflow/paper/table1.csv", lambda text: text + "\n")
+    os.utime(tree.root / "workflow/paper/table1.csv", (1_000_000_000, 1_000_000_000))
+    assert tree.planned("results/table1.csv") == Counter(write_table=1)
+
+
+def test_another_tiny_backbone_with_an_old_time_is_used_anew(tree: Tree) -> None:
+    tree.edit("workflow/assets/tiny/manifest.json", lambda text: text.replace("{", "{ ", 1))
+    os.utime(tree.root / "workflow/assets/tiny/manifest.json", (1_000_000_000, 1_000_000_000))
+    planned = tree.planned("all")
+    assert planned["prepare_backbone"] == 1 and planned["train_adapter"] == 2
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["llm_client/concurrency.py", "training/curves.py", "datasets/report.py", "storage/locks.py", "errors.py",
+     "runtime/progress.py", "workflow/plan.py", "prompts/texts/model/standard_user.txt",
+     "prompts/texts/teacher/gold-v1-user.txt", "datasets/twitter.py", "llm_client/providers/openai.py"],
+)  # fmt: skip
+def test_what_decides_nothing_here_reruns_nothing(tree: Tree, file: str) -> None:
+    """Transport, curves, reports of data, locks, words; prompts, readers and providers that no run uses."""
+    more = "\n" if file.endswith(".txt") else "\nEDITED = True\n"
+    tree.edit(f"src/gmner/{file}", lambda text: text + more + ("other words" if file.endswith(".txt") else ""))
+    assert not [rule for rule in tree.planned("all") if rule not in {"write_report", "all"}]
+
+
+def test_a_used_prompt_s_wording_trains_again(tree: Tree) -> None:
+    tree.edit("src/gmner/prompts/texts/model/short_user_think.txt", lambda text: text + " please")
+    assert tree.planned("all")["train_adapter"] == 2
+
+
 def test_interrupted_chain_is_not_taken_for_done(tree: Tree) -> None:
     tree.edit("config.yaml", lambda text: text.replace("a: 0.3", "a: 0.2"))
     tree.run("targets")
