@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from gmner.core.records import Entity, Record, Sample
     from gmner.errors import GmnerError
     from gmner.evaluation.any_system.face import load_samples, score
-    from gmner.reporting.annotate import Annotation, annotate
-    from gmner.reporting.annotate import load_run as load_adapter
+    from gmner.reporting.annotate import Annotation, annotate, load_adapter
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,7 +44,7 @@ _WHERE = {
     "score": "gmner.evaluation.any_system.face",
     "Annotation": "gmner.reporting.annotate",
     "annotate": "gmner.reporting.annotate",
-    "load_adapter": "gmner.reporting.annotate:load_run",
+    "load_adapter": "gmner.reporting.annotate",
 }
 
 

@@ -20,9 +20,10 @@ from gmner.workflow.killed_runs import tell_why
 
 # Commands for people: one line of help each. The code is gmner/commands/<command>.py with add_arguments and run.
 COMMANDS = {
-    "annotate": "find the entities of one image and text with a trained run; JSON on standard output",
+    "annotate": "find the entities of one image and text, or of many, with a trained run",
     "score": "score any system's predictions against gold annotations",
     "config": "check or show a configuration, or print its schema",
+    "export": "write a trained run as a folder to share: adapter or merged model, card, use.py",
     "teacher": "look after the teachers' answers: status, cost, plan, retry, export, import",
     "stage": "run one stage by itself: what the workflow's rules run",
 }

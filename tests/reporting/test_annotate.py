@@ -1,13 +1,17 @@
 """Real photographs, and images of every odd kind, through `gmner annotate` with a random model."""
 
+import io
 import json
-from collections.abc import Callable
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import skimage
 from PIL import Image
@@ -16,9 +20,9 @@ from gmner.cli import main
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError
 from gmner.generation.decode import Decoder, Output
-from gmner.models.adapter_folder import RunInfo, write_manifest
-from gmner.prompts.model import prompt_version
-from gmner.reporting.annotate import annotate, draw_records, load_run
+from gmner.models.adapter_folder import RunInfo
+from gmner.reporting.annotate import annotate, draw_records, load_adapter
+from gmner.reporting.annotate.requests import read_requests
 from gmner.storage.files import read_json
 from tests.helpers.tiny_training import FRAME, TYPES
 
@@ -30,28 +34,8 @@ ANSWER = (
 
 
 @pytest.fixture(scope="module")
-def run_dir(backbone: Path, make_targets: Callable[[int], pa.Table], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run: fresh LoRA weights on the random backbone."""
-    import torch
-    from peft import get_peft_model
-
-    from gmner.config.run import LoraSettings
-    from gmner.models.loading import identity_of, load_backbone
-    from gmner.training.best_epoch import save_adapter
-    from gmner.training.trainer import lora_config
-
-    folder = tmp_path_factory.mktemp("run")
-    model = load_backbone(backbone, torch.float32, torch.device("cpu"))
-    save_adapter(get_peft_model(model, lora_config(LoraSettings(), str(backbone))), folder, "random")
-    known = {**identity_of(backbone), "folder": str(backbone)}
-    RunInfo(FRAME, "short", prompt_version("short"), TYPES, True, known, {}).write(folder)
-    write_manifest(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def decoder(run_dir: Path) -> Decoder:
-    return load_run(run_dir, max_new_tokens=4)
+    return load_adapter(run_dir, max_new_tokens=4)
 
 
 def photograph(name: str) -> Path:
@@ -120,11 +104,13 @@ def test_entities_are_printed_as_json_with_boxes_of_the_image_and_drawn(
         "--draw",
         str(drawing),
     ]
-    assert main([*command, "--draw", str(drawing)]) == 0
+    assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
     assert [entity["mention"] for entity in found["entities"]] == ["Anna", "Oslo", "B"]
     expected = [10 * 600 / width, 20 * 400 / height, 60 * 600 / width, 80 * 400 / height]
     assert found["entities"][0]["boxes"][0] == pytest.approx(expected, abs=0.06)
+    assert found["entities"][0]["end"] == 1 and found["entities"][1]["char_start"] == 8
+    assert found["entities"][2]["start"] is None and "not_in_text" in [p["code"] for p in found["problems"]]
     assert found["entities"][1]["boxes"] == [] and len(found["entities"][2]["boxes"]) == 2
     assert found["reasoning"] == "Two are seen." and found["image_size"] == [600, 400]
     drawn, plain = np.asarray(Image.open(drawing)), np.asarray(Image.open(path))
@@ -162,3 +148,103 @@ def test_a_missing_backbone_and_a_foreign_ending_are_named(
     assert "give its folder with --backbone" in capsys.readouterr().err
     backbone = SimpleNamespace(**run["backbone"]).folder
     assert main(["annotate", "--run", str(moved), "--backbone", backbone, *image]) == 0
+
+
+def test_two_images_are_an_error(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = ["--image", str(photograph("coffee.png"))]
+    with pytest.raises(SystemExit):
+        main(["annotate", "--run", str(run_dir), *image, *image, "--text", "x"])
+    assert "--image is given twice; for many images give a table or a folder" in capsys.readouterr().err
+    assert main(["annotate", "--run", str(run_dir), *image]) == 1
+    assert "--image and --text belong together" in capsys.readouterr().err
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    names = ("coffee.png", "chelsea.png", "rocket.jpg")
+    for name in names:
+        (folder / name).write_bytes(photograph(name).read_bytes())
+        (folder / name).with_suffix(".txt").write_text("Anna in Oslo")
+    return [{"id": f"t{n}", "image": name, "text": "Anna in &amp; Oslo"} for n, name in enumerate(names)]
+
+
+def annotated(run_dir: Path, source: str, out: Path, *more: str) -> list[dict[str, Any]]:
+    assert main(["annotate", "--run", str(run_dir), source, "--out", str(out), *more]) == 0
+    if out.suffix == ".parquet":
+        return pa.parquet.read_table(out).to_pylist()
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_form_of_many_gives_the_same(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted(monkeypatch, ANSWER)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rows = rows_of(folder)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "a.jsonl").write_text(lines)
+    pd.DataFrame(rows).to_csv(folder / "a.csv", index=False)
+    pd.DataFrame(rows).to_parquet(folder / "a.parquet")
+    drawings = tmp_path / "drawings"
+    found = annotated(run_dir, str(folder / "a.jsonl"), tmp_path / "o.jsonl", "--draw", str(drawings))
+    assert [one["id"] for one in found] == ["t0", "t1", "t2"] and len(list(drawings.iterdir())) == 3
+    assert found[0]["text"] == "Anna in & Oslo" and found[0]["entities"][1]["char_end"] == 14
+    assert annotated(run_dir, str(folder / "a.csv"), tmp_path / "c.jsonl") == found
+    assert annotated(run_dir, str(folder / "a.parquet"), tmp_path / "p.parquet") == found
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    piped = annotated(run_dir, "-", tmp_path / "s.jsonl")
+    assert [one["entities"] for one in piped] == [one["entities"] for one in found]
+    beside = annotated(run_dir, str(folder), tmp_path / "f.jsonl")
+    assert sorted(one["id"] for one in beside) == ["chelsea.png", "coffee.png", "rocket.jpg"]
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".work")]
+
+
+def test_an_image_that_cannot_be_read_has_a_row_that_says_so(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, ANSWER)
+    rows = [*rows_of(tmp_path), {"image": "gone.png", "text": "x"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = annotated(run_dir, str(tmp_path / "a.jsonl"), tmp_path / "o.jsonl")
+    assert len(found) == 4 and found[3]["entities"] == [] and found[3]["image_size"] is None
+    assert found[3]["problems"][0]["code"] == "unreadable_image" and "gone.png" in found[3]["problems"][0]["detail"]
+
+
+def test_a_killed_annotation_resumes(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of(tmp_path)))
+    asked: list[str] = []
+
+    def decode(self: Decoder, samples: list[Sample], bank: object = None) -> list[Output]:
+        if len(asked) == 2:
+            asked.append("stopped")
+            raise KeyboardInterrupt
+        asked.extend(sample.sample_id for sample in samples)
+        return [Output(sample.sample_id, ANSWER, 1, 1, "stop") for sample in samples]
+
+    monkeypatch.setattr(Decoder, "decode_batch", decode)
+    command = ["annotate", "--run", str(run_dir), str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "o.jsonl")]
+    assert main([*command, "--batch-size", "1"]) == 130 and not (tmp_path / "o.jsonl").exists()
+    assert main([*command, "--batch-size", "1"]) == 0
+    assert len(asked) == 4 and sorted(set(asked)) == ["stopped", "t0", "t1", "t2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"image": "a.png"}', "a.jsonl:1: no text; found the keys image, expected image"),
+        ('{"text": "a"}', "a.jsonl:1: no image"),
+        ("[1]", "a.jsonl:1: found list, expected an object"),
+        ("{", "a.jsonl:1: not JSON"),
+        ('{"image": "a.png", "text": " "}', "a.jsonl:1: the text is empty"),
+        (
+            '{"id": 1, "image": "a", "text": "b"}\n{"id": 1, "image": "a", "text": "b"}',
+            "a.jsonl:2: the id '1' is that of",
+        ),
+        ("", "nothing to annotate"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(DataError, match=re.escape(said)):
+        read_requests(str(tmp_path / "a.jsonl"))
