@@ -62,9 +62,8 @@ def model_card(run: RunInfo, run_dir: Path, merged: bool) -> str:
 
 
 def _table(rows: dict[str, Any]) -> str:
-    return "| | |\n|---|---|\n" + "\n".join(
-        f"| {name} | {str(value).replace('|', chr(92) + '|')} |" for name, value in rows.items()
-    )
+    lines = [f"| {name} | {str(value).replace('|', chr(92) + '|')} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
 
 
 def _scores(run_dir: Path) -> str:
@@ -115,6 +114,6 @@ def export_table(table: Path, out: Path) -> None:
         f"# {table.stem} of grounded named entity recognition\n\n{rows} rows. Load them with:\n\n```python\n"
         "from datasets import load_dataset\n\n"
         f'rows = load_dataset("parquet", data_files="data/{table.name}")["train"]\n```\n\n'
-        f"| column | type |\n|---|---|\n{columns}\n\n## Licence\nThe texts are those of the dataset they were made for, "
-        "and a teacher's answers fall under its provider's terms: the terms of both apply.\n",
+        f"| column | type |\n|---|---|\n{columns}\n\n## Licence\nThe texts are those of the dataset they were made "
+        "for, and a teacher's answers fall under its provider's terms: the terms of both apply.\n",
     )
