@@ -1,6 +1,7 @@
 """A machine that refuses: a disk without room, a file system for reading only, permissions, limits, signals."""
 
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-NOBODY = 65534
 PAGE = 4096
 
 
@@ -58,11 +58,11 @@ def read_only(place: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def denied(place: Path) -> Iterator[None]:
-    """Be a user who may look into `place` and write nothing there; as root become another one for the while."""
+    """Be a user who may look into `place` and write nothing there; root gives up what passes by that."""
     folders = [place, *(path for path in place.rglob("*") if path.is_dir())]
     for path in (*folders, *(path for path in place.rglob("*") if path.is_file())):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    with _as_nobody():
+    with _as_owner():
         yield
     for path in folders:
         path.chmod(0o755)
@@ -73,22 +73,57 @@ def unreadable(path: Path) -> Iterator[None]:
     """Let a file not be read."""
     path.chmod(0o000)
     try:
-        with _as_nobody():
+        with _as_owner():
             yield
     finally:
         path.chmod(0o644)
 
 
 @contextlib.contextmanager
-def _as_nobody() -> Iterator[None]:
+def _as_owner() -> Iterator[None]:
+    """Be somebody whom permission bits hold for, and who may read this project wherever it lies: its owner.
+
+    Root keeps its name if the project is root's, and gives up its power to pass by the bits for the while.
+    """
+    owner = Path(__file__).stat().st_uid
     if os.geteuid():
         yield  # the permission bits hold for us
-        return
-    os.seteuid(NOBODY)
+    elif owner:
+        os.seteuid(owner)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    else:
+        with _without_override():
+            yield
+
+
+_CAPABILITIES_3 = 0x20080522  # the version of Linux's structure (capget(2))
+_OVERRIDE = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+
+
+class _Header(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+
+
+@contextlib.contextmanager
+def _without_override() -> Iterator[None]:
+    library, header, sets = ctypes.CDLL(None, use_errno=True), _Header(_CAPABILITIES_3, 0), (_Sets * 2)()
+    if library.capget(ctypes.byref(header), sets):
+        pytest.skip("this process may not look at its capabilities")
+    before = sets[0].effective
+    sets[0].effective = before & ~_OVERRIDE
+    assert library.capset(ctypes.byref(header), sets) == 0
     try:
         yield
     finally:
-        os.seteuid(0)
+        sets[0].effective = before
+        assert library.capset(ctypes.byref(header), sets) == 0
 
 
 @contextlib.contextmanager

@@ -1,10 +1,14 @@
-"""The rows of docs/robustness.md: compared with the file as they are seen, or, on request, written into it."""
+"""The rows of docs/robustness.md, written into it on request; and the folder that other users may look into."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.demo_stages import LIGHT, Demo
 from tests.helpers.faults import Faults
 
 _KEY = pytest.StashKey[Faults]()
@@ -14,11 +18,26 @@ _PAGE = Path(__file__).resolve().parents[2] / "docs" / "robustness.md"
 
 @pytest.fixture
 def faults(request: pytest.FixtureRequest) -> Faults:
-    """The table that this run's tests fill."""
-    if _KEY not in request.config.stash:
-        known = None if os.environ.get(_WRITE) else _PAGE.read_text(encoding="utf-8")
-        request.config.stash[_KEY] = Faults(known)
-    return request.config.stash[_KEY]
+    """The table that this run's tests fill; `make robustness` writes it into docs/robustness.md."""
+    return request.config.stash.setdefault(_KEY, Faults())
+
+
+@pytest.fixture(scope="module")
+def everybodys() -> Iterator[Path]:
+    """A folder that every user may look into; pytest's own are for this one alone."""
+    place = Path(tempfile.mkdtemp(prefix="gmner-test-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def demo(repo: Path, everybodys: Path) -> Demo:
+    made = Demo(everybodys / "demo", repo)
+    made.make("download", "samples", "backbone", "rationales", "targets")
+    made.answer()
+    made.make(*LIGHT[5:])
+    return made
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

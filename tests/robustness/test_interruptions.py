@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.demo_stages import LIGHT, Demo
+from tests.helpers.fault_server import FaultServer
 from tests.helpers.faults import Faults
+from tests.helpers.machine import completes
 from tests.helpers.pipeline import command
-from tests.robustness.test_machine import completes, demo, everybodys
-from tests.robustness.test_sharing import FaultServer, folder_of, wait_for
+from tests.helpers.workflow_folder import LIMIT_S, folder_of, wait_for
 
-__all__ = ["demo", "everybodys"]
 DEMO = {"kind": "demo", "train": 900, "dev": 1, "test": 1, "seed": 3}
 SAID = "interrupted; rerun the same command to resume"
-LIMIT_S = 120
 
 
 def started(words: list[str], folder: Path) -> "subprocess.Popen[str]":

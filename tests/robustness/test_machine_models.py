@@ -8,11 +8,10 @@ import pytest
 
 from tests.helpers.demo_stages import Demo, digests
 from tests.helpers.faults import Faults
+from tests.helpers.machine import check, completes, left_whole, noted
 from tests.helpers.refusals import full, read_only, signalled, small_disk, unreadable, with_memory
-from tests.robustness.test_machine import check, completes, everybodys, left_whole, noted
 
 pytestmark = pytest.mark.slow
-__all__ = ["everybodys"]
 MODELS = ("generate", "train", "annotate")
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,19 +13,10 @@ import pytest
 from gmner.storage.tables import RATIONALES, read_table
 from tests.helpers.fault_server import FaultServer
 from tests.helpers.faults import Faults
+from tests.helpers.workflow_folder import LIMIT_S, folder_of, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-LINKED = ("Snakefile", "rules", "profiles", "workflow", "envs", "src", "config.yaml")
 KEY = "sk-shared-51b0c7"
-LIMIT_S = 120
-
-
-def folder_of(place: Path, repo: Path, config: dict[str, object]) -> Path:
-    place.mkdir()
-    for name in LINKED:
-        (place / name).symlink_to(repo / name)
-    (place / "small.yaml").write_text(json.dumps(config), encoding="utf-8")
-    return place
 
 
 def start(folder: Path, *targets: str) -> "subprocess.Popen[str]":
@@ -42,13 +32,6 @@ def start(folder: Path, *targets: str) -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         start_new_session=True,  # so that all of it can be stopped for a while
     )
-
-
-def wait_for(pattern: str, folder: Path) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not any(folder.glob(pattern)):
-        assert time.monotonic() < end, f"no {pattern} in {folder}"
-        time.sleep(0.05)
 
 
 def config_of(server: FaultServer, **datasets: int) -> dict[str, object]:
