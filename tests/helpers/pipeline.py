@@ -73,8 +73,14 @@ class Pipeline:
         return read_samples(self.table, split)
 
     def backbone(self) -> Path:
-        """Return the folder of the tiny backbone, with the project's pixel limits."""
-        return self.repo / "workflow/assets/tiny"
+        """Return the folder of the tiny backbone, as its stage makes it."""
+        place = self.root / "backbone"
+        if not place.exists():
+            told = json.dumps({"name": "tiny", "backbone": {"kind": "tiny"}})
+            words = ["stage", "backbone", "--settings", told, "--tiny", self.repo / "workflow/assets/tiny"]
+            ran = command(*words, "--out-dir", place)
+            assert ran.code == 0, ran.err
+        return place
 
     def generate(self, max_new_tokens: int = 6, batch_size: int = 8) -> Ran:
         """Let the untuned backbone answer the test split."""
