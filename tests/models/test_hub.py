@@ -128,7 +128,7 @@ def test_a_model_is_fetched_at_its_revision_and_loads_offline(hub: Hub, tmp_path
     names = {path.name for path in out.iterdir()}
     assert set(manifest["files"]) == names - {"manifest.json", ".times.json"}
     assert "model.safetensors" in names and not names & {"pytorch_model.bin", "modeling_custom.py", ".cache"}
-    assert [path.name for path in out.parent.iterdir()] == ["small"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [".small.lock", "small"]
     hub.server.shutdown()
     import torch
 
@@ -167,7 +167,7 @@ def test_what_another_run_has_fetched_is_checked_and_left_alone(hub: Hub, tmp_pa
     (out / "model.safetensors").write_bytes(damaged)
     fetch_hub(MODEL, REVISION, hub.endpoint, out)
     assert (out / "manifest.json").read_bytes() == told
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".backbone.lock"]
 
 
 def test_two_that_copy_one_backbone_wait_for_each_other(backbone: Path, tmp_path: Path) -> None:

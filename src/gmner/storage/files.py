@@ -40,10 +40,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}{target.suffix}"
     with _named(target, temporary):
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)  # what the umask leaves; asking for the umask would change it
+        os.fchmod(handle, 0o600)
+        os.close(handle)
     try:
         with _named(target, temporary):
             yield temporary
+            temporary.chmod(
+                mode
+            )  # no sooner: half a file is nobody else's, and some libraries replace it by a private one
             sync_path(temporary)
             temporary.replace(target)
             sync_path(target.parent)
