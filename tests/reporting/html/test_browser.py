@@ -31,6 +31,13 @@ def report(tmp_path_factory: pytest.TempPathFactory, browser: "Browser") -> Path
         data["datasets"][0]["report"]["problems"] = [
             {"count": 1, "meaning": "an example", "by_split": {}, "examples": ["<b onclick=window.pwned=7>"]}
         ]
+        names = ("__proto__", "constructor", "toString", "PER")
+        data["runs"][1]["analysis"]["confusion"] = {name: {names[i - 1]: 3} for i, name in enumerate(names)}
+        data["runs"][1]["risk_coverage"] = [[50.0, 0.0], [100.0, 30.0]]
+        for number, answer in enumerate(data["runs"][1]["answers"]):
+            for entity in answer["e"]:
+                entity["c"] = (number * 7 % 60) / 60
+        data["missing"] = ["<i>E2E</i> on made, seed 43: its scores"]
         images = list(data_uris([(f"images/{i}.jpg", (320, 240)) for i in range(12)], 320, 55))
         page, _ = build_page("report </title><script>window.pwned=8</script>", data, images)
     (root / "report.html").write_bytes(page.encode("utf-8"))
@@ -99,6 +106,38 @@ def test_hostile_tweets_run_nothing_ask_for_nothing_and_show_everything(opened: 
     assert "\ufffdhalf" in seen.page.locator("#cards .card").nth(1).locator(".tweet").text_content()
     assert "<b onclick=window.pwned=7>" in seen.page.locator("#data").inner_text()
     assert seen.page.title().startswith("report </title><script>")
+
+
+def test_types_called_as_what_objects_have_break_nothing(opened: Any) -> None:
+    seen = opened()
+    confusion = seen.page.get_by_role("region", name="Confusion of types")
+    heads = [cell.strip() for cell in confusion.locator("thead th").all_inner_texts()]
+    assert sorted(heads[1:]) == sorted(["PER", "__proto__", "constructor", "toString"])
+    rows = [row.split("\t") for row in confusion.locator("tbody tr").all_inner_texts()]
+    cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    assert all(sorted(values) == ["0", "0", "0", "3"] for values in cells.values()) and len(cells) == 4
+    assert seen.complaints == []
+
+
+def test_the_result_comes_first_and_what_is_missing_is_said(opened: Any) -> None:
+    for size in (WIDE, PHONE):
+        page = opened(size).page
+        tiles = page.locator(".tiles b")
+        assert tiles.count() == 3 and tiles.last.bounding_box()["y"] < 400
+        page.get_by_text("1 result not finished yet").click()
+        assert "<i>E2E</i> on made" in page.locator("details.notice").inner_text()
+        last = page.locator(".top a").last.bounding_box()
+        assert last["x"] + last["width"] <= size["width"]
+
+
+def test_confidences_order_the_gallery_and_draw_the_risk(opened: Any) -> None:
+    seen = opened()
+    assert seen.page.get_by_text("Wrong predictions among the surest").count() == 1
+    first = seen.page.locator("#cards .card").first.locator(".id")
+    before = first.text_content()
+    seen.pick("Order", "surest first")
+    assert first.text_content() != before
+    assert seen.complaints == []
 
 
 def test_the_policy_stops_what_the_page_does_not_do(opened: Any) -> None:

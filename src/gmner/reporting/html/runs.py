@@ -11,6 +11,7 @@ import pandas as pd
 from gmner.config.stages import ReportRun
 from gmner.core.records import Record, Sample
 from gmner.errors import DataError, MissingInputError
+from gmner.evaluation.calibration import judged_confidences
 from gmner.evaluation.conventions import convention_of
 from gmner.evaluation.error_analysis import analyse
 from gmner.evaluation.f1 import records_of_row
@@ -52,10 +53,27 @@ def run_json(
         "iou": run.score.iou,
         "scores": {name: scores[name] for name in SCORES if name in scores},
         "analysis": analyse(samples, said, convention, run.score.iou, run.fine, train_mentions),
+        "risk_coverage": risk_coverage(run, samples, said),
         "answers": list(_answers(run, samples[:shown], rows, said)),
         "curves": curves_json(results / "train" / place / "curves.csv") if run.kind == "tuned" else None,
         "made": made_json(results / "train" / place / "run.json") if run.kind == "tuned" else None,
     }
+
+
+def risk_coverage(run: ReportRun, samples: Sequence[Sample], said: Sequence[list[Record]]) -> list[list[float]] | None:
+    """Return points (predictions kept, of them wrong), both in per cent, surest first; None without confidences."""
+    convention = convention_of(run.score.profile)
+    judged = [
+        one
+        for sample, records in zip(samples, said, strict=True)
+        for one in judged_confidences(convention, sample, records, run.score.iou, run.fine)
+    ]
+    if not judged:
+        return None
+    frame = pd.DataFrame(judged, columns=["confidence", "right"]).groupby("confidence")["right"].agg(["size", "sum"])
+    kept = frame.iloc[::-1].cumsum()
+    points = [[100 * size / len(judged), 100 * (size - right) / size] for size, right in kept.itertuples(index=False)]
+    return points[:: -max(1, -(-len(points) // CURVE_POINTS))][::-1]
 
 
 def _answers(

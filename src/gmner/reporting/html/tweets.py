@@ -43,7 +43,9 @@ def answer_json(
     spans = align([_comparable(record) for record in predicted], sample.tokens)
     entities: list[dict[str, Any]] = []
     for record, span in zip(predicted, spans, strict=True):
-        place = {"s": span[0], "e": span[1]} if span else {}
+        place: dict[str, Any] = {"s": span[0], "e": span[1]} if span else {}
+        if isinstance(record, SystemRecord) and record.confidence is not None:
+            place["c"] = round(record.confidence, 4)
         entities.append({"m": record.mention, "t": record.type, "b": _boxes(record.boxes), **place})
     verdicts = []
     for one in judge(guesses, gold, iou):

@@ -38,17 +38,27 @@ function analysisOf(run) {
   return [
     h("div", { class: "columns" }, confusion(found.confusion), slices(found.slices)),
     h("div", { class: "columns" }, byGroup("By type", found.by_type), byGroup("By number of gold entities in the tweet", found.by_number_of_entities, true)),
-    h("div", { class: "charts" }, lineChart({ title: "GMNER against the IoU from which a region is right", label: "GMNER by IoU threshold", xName: "IoU threshold", yName: "per cent", xDomain: [0, 1], yDomain: [0, 100], series: curve })),
+    h("div", { class: "charts" }, riskCoverage(run), lineChart({ title: "GMNER against the IoU from which a region is right", label: "GMNER by IoU threshold", xName: "IoU threshold", yName: "per cent", xDomain: [0, 1], yDomain: [0, 100], series: curve })),
   ];
+}
+
+// How many of a run's surest predictions are wrong; nothing for a run that states no confidence.
+function riskCoverage(run) {
+  if (!run.risk_coverage) return null;
+  const found = run.scores.calibration;
+  const area = found ? ` (area ${number(found.aurc, 3)}; best possible ${number(found.aurc_best, 3)}, uninformed ${number(found.aurc_random, 3)})` : "";
+  return lineChart({ title: `Wrong predictions among the surest${area}`, label: "Risk against coverage", xName: "share of predictions kept, surest first (per cent)", yName: "of them wrong (per cent)", xDomain: [0, 100], yDomain: [0, 100], series: [{ name: "risk", points: run.risk_coverage }] });
 }
 
 function confusion(counts) {
   const rows = Object.keys(counts);
   const heads = [...new Set(rows.flatMap((row) => Object.keys(counts[row])))].sort((a, b) => (a === "-") - (b === "-") || a.localeCompare(b));
+  // A type may be called as what every object has (constructor, __proto__): only own entries count.
+  const at = (row, head) => (Object.hasOwn(counts[row], head) ? counts[row][head] : 0);
   const named = (name, none) => (name === "-" ? none : name);
   const body = rows.sort((a, b) => (a === "-") - (b === "-") || a.localeCompare(b)).map((row) => {
-    const whole = heads.reduce((sum, head) => sum + (counts[row][head] || 0), 0);
-    return [named(row, "no gold entity"), ...heads.map((head) => (counts[row][head] ? barCell(counts[row][head], whole, count(counts[row][head]), { "data-same": row === head ? "yes" : null }) : h("span", { class: "muted" }, "0")))];
+    const whole = heads.reduce((sum, head) => sum + at(row, head), 0);
+    return [named(row, "no gold entity"), ...heads.map((head) => (at(row, head) ? barCell(at(row, head), whole, count(at(row, head)), { "data-same": row === head ? "yes" : null }) : h("span", { class: "muted" }, "0")))];
   });
   return table("Types: gold down, predicted across, of equal mentions", [{ head: "Gold", words: true }, ...heads.map((head) => ({ head: named(head, "missed") }))], body, { label: "Confusion of types" });
 }

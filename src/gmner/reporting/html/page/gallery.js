@@ -1,6 +1,6 @@
 // The gallery: filters, and cards that are made as they come into sight.
 const BATCH = 24;
-const view = { dataset: "", a: "", b: "", kind: "any", type: "", text: "", found: [], drawn: 0 };
+const view = { dataset: "", a: "", b: "", kind: "any", type: "", order: "", text: "", found: [], drawn: 0 };
 let watcher = null;
 
 const datasetOf = (name) => DATA.datasets.find((dataset) => dataset.name === name);
@@ -49,7 +49,17 @@ function search() {
     const answer = a.answers[i], other = b?.answers[i];
     if (fitsKind(tweet, answer, other) && fitsText(tweet, other ? [answer, other] : [answer])) found.push(i);
   });
-  return found;
+  return view.order ? sorted(found, a) : found;
+}
+
+const surest = (answer) => answer.e.reduce((least, entity) => (entity.c === undefined ? least : Math.min(least, entity.c)), Infinity);
+const statesConfidence = (run) => run?.answers.some((answer) => answer.e.some((entity) => entity.c !== undefined));
+
+// By the least sure prediction of each tweet; tweets without a confidence stay last.
+function sorted(found, run) {
+  const of = new Map(found.map((i) => [i, surest(run.answers[i])]));
+  const sign = view.order === "sure" ? -1 : 1;
+  return [...found].sort((x, y) => (Number.isFinite(of.get(y)) - Number.isFinite(of.get(x))) || sign * (of.get(x) - of.get(y)) || x - y);
 }
 
 function drawGallery() {
@@ -88,11 +98,12 @@ function drawFilters() {
   const named = (name, node) => fillElement(node, { "data-name": name }, []);
   const dataset = datasetOf(view.dataset), runs = runsOf(view.dataset).map((run) => [runKey(run), runName(run)]);
   form.replaceChildren(
-    DATA.datasets.length > 1 ? named("dataset", picker("Data set", DATA.datasets.filter((one) => runsOf(one.name).length).map((one) => [one.name, one.name]), view.dataset, (value) => change({ dataset: value }))) : "",
+    DATA.datasets.length > 1 ? named("dataset", picker("Dataset", DATA.datasets.filter((one) => runsOf(one.name).length).map((one) => [one.name, one.name]), view.dataset, (value) => change({ dataset: value }))) : "",
     named("a", picker("Run", runs, view.a, (value) => change({ a: value }))),
     named("b", picker("Compare with", [["", "no other run"], ...runs.filter(([value]) => value !== view.a)], view.b, (value) => change({ b: value }))),
     named("kind", picker("Kind", kinds(), view.kind, (value) => change({ kind: value }))),
     named("type", picker("Type", [["", "all types"], ...dataset.types.map((type) => [type, type])], view.type, (value) => change({ type: value }))),
+    statesConfidence(runOf(view.dataset, view.a)) ? named("order", picker("Order", [["", "as in the data"], ["unsure", "least sure first"], ["sure", "surest first"]], view.order, (value) => change({ order: value }))) : "",
     named("text", h("div", { class: "field grow" }, h("label", { for: "search" }, "Text"), h("input", { type: "search", id: "search", value: view.text, placeholder: "words of the tweet, the reasoning, or an id", oninput: later((event) => change({ text: event.target.value.trim().toLowerCase() })) }))),
     h("button", { type: "button", class: "quiet", onclick: () => change({ kind: "any", type: "", b: "", ...clearText() }) }, "Clear"));
   if (focused) form.querySelector(`[data-name="${focused}"] :is(select, input)`)?.focus();

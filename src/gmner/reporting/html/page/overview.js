@@ -13,10 +13,31 @@ function scoreCell(run, name) {
 }
 
 function drawOverview() {
-  byId("title").textContent = DATA.datasets.map((dataset) => dataset.name).join(", ") || "No data sets";
+  byId("title").textContent = DATA.datasets.map((dataset) => dataset.name).join(", ") || "No dataset is finished yet";
   const tweets = DATA.datasets.reduce((sum, dataset) => sum + dataset.all, 0);
-  const lead = `${plural(DATA.runs.length, "run")} on ${plural(DATA.datasets.length, "data set")} with ${plural(tweets, "test tweet")}. Every number here was measured by this workflow, but for those in Tables 1 to 3 that are marked as reported by the paper.`;
-  fill("overview").append(h("p", { class: "lead" }, lead), ...DATA.datasets.map(overviewOf));
+  const lead = `${plural(DATA.runs.length, "run")} on ${plural(DATA.datasets.length, "dataset")} with ${plural(tweets, "test tweet")}. Every number here was measured by this workflow, except those that a table marks as reported elsewhere.`;
+  fill("overview").append(...DATA.datasets.map(headline), missing() || "", h("p", { class: "lead" }, lead), ...DATA.datasets.map(overviewOf));
+}
+
+// What one came for: the three scores of a dataset's first trained run, over its seeds.
+function headline(dataset) {
+  const first = runsOf(dataset.name).find((run) => run.kind === "tuned") || runsOf(dataset.name)[0];
+  if (!first) return h("p", { class: "muted" }, `No run on ${dataset.name} is finished yet.`);
+  const seeds = runsOf(dataset.name).filter((run) => run.run === first.run);
+  const tile = ([name, title]) => {
+    const values = seeds.map((run) => run.scores.percent[name]), mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const spread = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+    const interval = seeds[0].scores.intervals?.[name];
+    const small = values.length > 1 ? `± ${spread.toFixed(2)} over ${values.length} seeds` : interval ? `${interval.low.toFixed(1)} to ${interval.high.toFixed(1)}` : "";
+    return h("li", {}, h("span", { class: "what" }, `${title} F1`), h("b", {}, mean.toFixed(2)), h("small", {}, small));
+  };
+  const note = seeds.length > 1 ? "" : "; one seed, interval over tweets";
+  return h("div", { class: "headline" }, h("p", {}, h("b", {}, first.title), ` on ${dataset.name}${note}`), h("ul", { class: "tiles" }, METRICS.map(tile)));
+}
+
+function missing() {
+  if (!DATA.missing?.length) return null;
+  return h("details", { class: "notice" }, h("summary", {}, `${plural(DATA.missing.length, "result")} not finished yet: this page shows the others`), h("ul", {}, DATA.missing.map((one) => h("li", {}, one))));
 }
 
 function overviewOf(dataset) {
@@ -35,7 +56,7 @@ function overviewOf(dataset) {
 
 function drawTables() {
   const target = fill("tables");
-  if (!DATA.tables.length) target.append(h("p", { class: "muted" }, "The configuration asks for no table."));
+  if (!DATA.tables.length) target.append(h("p", { class: "muted" }, "No table is finished yet, or the configuration asks for none."));
   for (const page of DATA.tables) {
     const blocks = page.blocks.map((block) => table(block.caption, block.heads.map((head, i) => ({ head, words: !block.numbers[i] })), block.rows));
     target.append(h("div", { class: "block" }, h("h3", {}, page.title), blocks, h("ul", { class: "note" }, page.notes.map((note) => h("li", {}, note)))));
@@ -45,7 +66,7 @@ function drawTables() {
 function drawStrength() {
   const target = fill("strength");
   if (!DATA.figure3) {
-    target.append(h("p", { class: "muted" }, "The configuration asks for no figure 3."));
+    target.append(h("p", { class: "muted" }, "Figure 3 is not finished yet, or the configuration does not ask for it."));
     return;
   }
   const names = [["acc_50", "Acc@0.5"], ["gmner_f1", "GMNER F1"], ["mean_iou", "Mean IoU"]];
@@ -61,13 +82,14 @@ function drawStrength() {
 }
 
 function drawData() {
+  if (!DATA.datasets.length) fill("data").append(h("p", { class: "muted" }, "No dataset is finished yet."));
   for (const dataset of DATA.datasets) {
     const report = dataset.report;
     const columns = (block, first) => block.heads.map((head, i) => ({ head: head || first, words: !i }));
     const problems = report.problems.map((problem) => h("li", {}, h("b", {}, count(problem.count)), " ", problem.meaning,
       h("ul", { class: "examples" }, problem.examples.map((example) => h("li", {}, quoted(example))))));
     fill("data").append(h("div", { class: "block" }, h("h3", {}, dataset.name),
-      report.limit === null ? null : h("p", {}, `Only the first ${report.limit} tweets of each split.`),
+      report.limit === null || report.limit === undefined ? null : h("p", {}, `Only the first ${report.limit} tweets of each split.`),
       h("div", { class: "columns" },
         table("What it holds", columns(report.holds, "Number of"), report.holds.rows, { label: `What ${dataset.name} holds` }),
         table("Entities by type", columns(report.types, "Type"), report.types.rows, { label: `Entities of ${dataset.name} by type` })),
@@ -117,7 +139,7 @@ function drawTeachers(target) {
 function drawMade(target) {
   const trained = DATA.runs.filter((run) => run.made);
   if (!trained.length) return;
-  const columns = [{ head: "Run", words: true }, { head: "Data set", words: true }, { head: "Backbone", words: true }, { head: "Prompt", words: true }, { head: "Samples" }, { head: "Steps" }, { head: "Epochs" }, { head: "Rows an update" }, { head: "Learning rate" }, { head: "LoRA rank" }, { head: "Precision", words: true }];
+  const columns = [{ head: "Run", words: true }, { head: "Dataset", words: true }, { head: "Backbone", words: true }, { head: "Prompt", words: true }, { head: "Samples" }, { head: "Steps" }, { head: "Epochs" }, { head: "Rows an update" }, { head: "Learning rate" }, { head: "LoRA rank" }, { head: "Precision", words: true }];
   const rows = trained.map((run) => [runName(run), run.dataset, h("span", {}, run.made.backbone ?? "–", h("small", {}, (run.made.revision ?? "").slice(0, 10))), run.made.prompt ?? "–", count(run.made.samples), count(run.made.steps),
     run.made.selected_by === "best" ? `${run.made.epoch + 1} of ${run.made.epochs}` : count(run.made.epochs), count(run.made.rows_an_update), String(run.made.learning_rate ?? "–"), count(run.made.rank), run.made.precision ?? "–"]);
   target.append(table("From what each run was trained", columns, rows));
