@@ -49,5 +49,5 @@ rule rebuild_tiny_backbone:
         folder=subpath(output[0], parent=True),
         work="results/work/pretrain_tiny/{name}",
     shell:
-        "python -m gmner stage pretrain_tiny --settings {params.settings:q} --code {params.code} --work-dir {params.work:q}"
+        "python -m gmner stage pretrain_tiny --settings {params.settings:q} --code {params.code:q} --work-dir {params.work:q}"
         " --out-dir {params.folder:q} 2>&1 | tee -i {log:q}"

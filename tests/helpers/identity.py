@@ -26,7 +26,7 @@ from typing import Any
 
 REPO = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "profiles", "workflow", "envs", "src")
-NO_RESULTS = frozenset({"logs", "benchmarks", "provenance", "work"})
+NO_RESULTS = frozenset({"logs", "settings", "benchmarks", "provenance", "work"})
 FOLDERS = (("first clone", 1), ("second", 2))  # below different parents, by Snakemake's --cores
 _COSTS = re.compile(r'"costs":\[.*?\]|"sizes":".*?"')
 

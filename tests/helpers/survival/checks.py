@@ -14,7 +14,7 @@ from tests.helpers.survival.project import Project
 
 # Times, and names drawn again each time; what is in `work` and `provenance` is compared by name alone.
 _OWN_EVERY_TIME = re.compile(r"\.snakemake/log/.*|.*/ledger/[0-9a-f]{32}\.shard|.*__pycache__.*")
-_NOT_COMPARED = ("logs", "benchmarks", "work", "provenance")
+_NOT_COMPARED = ("logs", "settings", "benchmarks", "work", "provenance")
 
 
 # What the report tells of each job's cost.

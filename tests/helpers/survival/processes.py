@@ -36,10 +36,10 @@ def job_of(session: int) -> Job | None:
     """Return the job that runs in a session, if one does."""
     for number in members(session):
         words = _words(number)
-        if "gmner" in words[2:3] and words[1:2] == ["-m"]:
+        if words[1:4] == ["-m", "gmner", "stage"]:
             fields = _fields(number)
             if fields is not None:
-                return Job(number, fields[0], words[3], _place(words))
+                return Job(number, fields[0], words[4], _place(words))
     return None
 
 
@@ -58,7 +58,7 @@ def kill(number: int, *, group: bool = False) -> None:
 
 def _place(words: list[str]) -> str:
     """Return the data set, run or name that a command works on."""
-    given = dict(itertools.pairwise(words[4:]))
+    given = dict(itertools.pairwise(words[5:]))
     out = Path(given.get("--out") or given["--out-dir"])
     parts = out.parts[2:] if "--out-dir" in given else out.parts[2:-1]
     return "/".join(part for part in parts if not part.startswith("seed")) or out.stem
