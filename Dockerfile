@@ -9,6 +9,10 @@ FROM python:3.11-slim-bookworm
 ARG TORCH_INDEX=https://pypi.org/simple
 
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+
+# Triton, which torch and TRL's fused head use on a GPU, compiles its kernels when they are first called.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HUB_DISABLE_TELEMETRY=1
 
 # Nothing runs as root; results/ and resources/ are volumes of this user's.

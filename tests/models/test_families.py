@@ -4,17 +4,24 @@ import json
 import shutil
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import torch
 
 from gmner.cli import main
 from gmner.config.model import HubBackbone, LocalBackbone, TinyBackbone
+from gmner.config.run import GenerateSettings
+from gmner.core.records import Sample
 from gmner.errors import DataError
 from gmner.models import families
 from gmner.models.families import BACKBONE_FAMILIES, BackboneFamily, seam_of_folder
 from gmner.models.seam import Seam
+from gmner.training.stage import train_adapter
+from tests.helpers.training_jobs import small_job
 
 REVISION = "0" * 40
 
@@ -97,6 +104,31 @@ def test_the_template_is_looked_for_as_transformers_does(hub_shaped: Path, backb
     small = Frame("absolute", 4 * 28 * 28, 16 * 28 * 28)
     found = seam_of_folder(tmp_path / "out").load_processor(tmp_path / "out", small)
     assert found.chat_template == seam_of_folder(backbone).load_processor(backbone, small).chat_template
+
+
+@pytest.mark.slow
+def test_a_hub_shaped_folder_trains_and_answers_greedily(
+    hub_shaped: Path, samples: list[Sample], make_targets: Callable[[int], pa.Table], tmp_path: Path
+) -> None:
+    from gmner.generation.load import load_decoder
+
+    told = {"do_sample": True, "temperature": 0.1, "repetition_penalty": 1.05, "eos_token_id": [2, 0]}
+    (hub_shaped / "generation_config.json").write_text(json.dumps(told), encoding="utf-8")
+    assert stage(tmp_path, hub_shaped) == 0
+    job = small_job(tmp_path / "out", samples, make_targets(2))
+    train_adapter(job, tmp_path / "work", tmp_path / "run")
+    settings = GenerateSettings(max_new_tokens=12, precision="fp32")
+    decoder = load_decoder(tmp_path / "out", tmp_path / "run", job.prompt, settings)
+    for output, sample in zip(decoder.decode_batch(samples[:2]), samples, strict=False):
+        ids = torch.tensor(decoder.encoder.prompts([sample])[0], dtype=torch.long)[None]
+        written = decoder.model.generate(
+            input_ids=ids,
+            mm_token_type_ids=(ids == decoder.encoder.image_token_id).long(),
+            pixel_values=decoder.encoder.pixels(sample),
+            image_grid_thw=torch.tensor([decoder.encoder.grid_of(sample.size_wh)]),
+            max_new_tokens=12,
+        )[0, ids.shape[1] :].tolist()
+        assert decoder.stop.text(written) == output.output, "generate itself has no penalty left"
 
 
 @pytest.mark.parametrize("template", [TEXT_ONLY, SILENT, "{{ unclosed", "{{ raise_exception('no') }}"])

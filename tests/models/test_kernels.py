@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from gmner.config.run import GenerateSettings, TrainSettings
 from gmner.core.records import Sample
-from gmner.errors import ConfigError
+from gmner.errors import ConfigError, DataError
 from gmner.generation.load import load_decoder
 from gmner.models import kernels
 from gmner.models.encoding import PromptSettings
@@ -226,3 +226,31 @@ def test_an_adapter_is_trained_beside_four_bits_and_decodes_beside_four_bits_and
         generate = GenerateSettings(max_new_tokens=5, quantization=quantization)
         decoder = load_decoder(backbone, tmp_path / "out", prompt, generate)
         assert len(decoder.decode_batch(samples[:2])) == 2
+
+
+def test_ligers_private_part_is_still_there() -> None:
+    package = pytest.importorskip("liger_kernel.transformers")
+    import inspect
+
+    taken = inspect.signature(package._apply_liger_kernel_to_instance).parameters
+    assert "model" in taken and any(part.kind is part.VAR_KEYWORD for part in taken.values())
+
+
+def test_weights_are_placed_on_a_gpu_with_a_number(backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 4 bits and several processes, a map to `cuda` without a number puts every model on the first card."""
+    import transformers
+
+    placed: list[Any] = []
+
+    def stop(*rest: Any, **named: Any) -> Any:
+        placed.append(named.get("device_map"))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(transformers.AutoModelForImageTextToText, "from_pretrained", stop)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr("gmner.models.loading.attention_of", lambda *rest: "sdpa")
+    monkeypatch.setattr("gmner.models.loading.uses_liger", lambda *rest: False)
+    for device in (torch.device("cuda"), torch.device("cuda", 1)):
+        with pytest.raises(DataError, match="seen"):
+            load_backbone(backbone, BF16, device)
+    assert placed == [{"": torch.device("cuda", 3)}, {"": torch.device("cuda", 1)}]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from gmner.storage.files import sha256_of_file
 
+RESULT_NEUTRAL = True  # says that files changed, not what they hold
+
 TIMES_FILE = ".times.json"
 """Sizes and times of a backbone's files when their digests were last known to be right; no result depends on it."""
 OUR_FILES = frozenset({"manifest.json", TIMES_FILE})

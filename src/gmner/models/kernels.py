@@ -72,6 +72,7 @@ def apply_liger(model: Any) -> None:
 
     Liger also replaces the classes that models are made of from then on; they are put back.
     """
+    # Private, and used here alone; tests/models/test_kernels.py fails when it changes.
     from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
     made_of = vars(sys.modules[type(model).__module__])

@@ -90,11 +90,24 @@ def load_backbone(
         raise DataError(
             f"{place}: no loadable vision-language model ({error}); run the backbone stage again"
         ) from error
+    model.generation_config = _greedy(model.generation_config)
     if fused:
         apply_liger(model)
     loaded = (model if placed else model.to(device)).eval()
     seam.prepare_model(loaded, chosen)
     return loaded
+
+
+def _greedy(found: Any) -> Any:
+    """Return the settings of plain greedy decoding, with the model's own tokens that end and fill a row.
+
+    The hub's generation_config.json samples and punishes repetition (1.05 for Qwen2.5-VL), which would change every
+    answer that names an entity twice; `generate` takes whatever it finds there.
+    """
+    from transformers import GenerationConfig
+
+    ids = {name: getattr(found, name, None) for name in ("eos_token_id", "pad_token_id", "bos_token_id")}
+    return GenerationConfig(do_sample=False, **ids)
 
 
 def add_adapter(model: Any, adapter_dir: Path | str, merge: bool) -> Any:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from gmner.storage.files import read_json, sha256_of_file, sync_tree, write_json
 
+RESULT_NEUTRAL = True  # whichever checkpoint is resumed, training ends with the same bytes
+
 log = logging.getLogger(__name__)
 
 COMPLETE = "complete.json"

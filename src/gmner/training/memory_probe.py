@@ -11,6 +11,7 @@ from gmner.storage.files import read_json, write_json
 from gmner.training.distributed import gathered, is_main, world
 from gmner.training.micro_batches import PART_TOKENS, InParts, Room, find_room, measure_peak, memory_limit
 from gmner.training.read_ahead import finish
+from gmner.training.trl_internals import on_device, undisturbed
 
 RESULT_NEUTRAL = True  # how much goes through the GPU at once
 
@@ -87,26 +88,22 @@ class RowProbe:
         """Return the peak in bytes, None where there is no room."""
         trainer = self.trainer
         batch = finish(trainer.data_collator([{"row": int(number)} for number in self.order[:rows]]))
-        metrics, tokens = {mode: dict(found) for mode, found in trainer._metrics.items()}, trainer._total_train_tokens
         was_training = trainer.model.training
         trainer.model.train()
         _checkpoint(trainer.model, checkpointing)
         try:
-            return measure_peak(lambda: self._step(dict(batch)), self.weights)
+            with undisturbed(trainer):
+                return measure_peak(lambda: self._step(dict(batch)), self.weights)
         finally:
             _checkpoint(trainer.model, False)
             trainer.model.train(was_training)
-            for mode, found in metrics.items():
-                trainer._metrics[mode].clear()
-                trainer._metrics[mode].update(found)
-            trainer._total_train_tokens = tokens
 
     def _step(self, batch: dict[str, Any]) -> None:
         trainer = self.trainer
         count = (batch["labels"] != -100).sum()
         # The trainer wraps the model's forward in this when training begins.
         with torch.autocast(trainer.args.device.type, torch.bfloat16, enabled=trainer.args.bf16):
-            loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch), num_items_in_batch=count)
+            loss = trainer.compute_loss(trainer.model, on_device(trainer, batch), num_items_in_batch=count)
         loss.backward()
 
 

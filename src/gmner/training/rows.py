@@ -93,6 +93,17 @@ def build_rows(
     return _without_overlong(rows, max_length, policy, longest, shortened)
 
 
+def check_lengths(
+    samples: Sequence[Sample], targets: pa.Table, encoder: Encoder, epochs: int, max_length: int, policy: str
+) -> RowReport:
+    """Return what would become of rows over `max_length` tokens, before any training.
+
+    Needs a backbone's tokenizer, template and frame (`gmner.models.seam.Seam.encoder`), and neither its weights nor a
+    GPU. Raises DataError as `build_rows` does.
+    """
+    return build_rows(samples, targets, encoder, epochs, max_length, policy).report
+
+
 def _texts_by_epoch(targets: pa.Table, epochs: int) -> list[dict[str, str]]:
     texts: list[dict[str, str]] = [{} for _ in range(epochs)]
     columns = (targets.column(name).to_pylist() for name in ("sample_id", "epoch", "completion"))

@@ -20,6 +20,7 @@ from gmner.training.micro_batches import Batch, InParts
 from gmner.training.read_ahead import ImageReader, ReadAhead
 from gmner.training.rows import TrainingRows
 from gmner.training.sampler import EpochSampler, MicroBatches
+from gmner.training.trl_internals import record_metric, use_one_gpu
 
 IGNORED = -100
 
@@ -160,8 +161,7 @@ class RowTrainer(SFTTrainer):
         network = model.get_base_model() if hasattr(model, "get_base_model") else model
         hidden = network.model(**inputs, use_cache=False).last_hidden_state[:, :-1]
         scores, labels = network.lm_head(hidden[wanted]).float(), labels[wanted]
-        metrics = self._metrics["train" if model.training else "eval"]
-        metrics["mean_token_accuracy"].append((scores.argmax(-1) == labels).float().mean().item())
+        record_metric(self, "mean_token_accuracy", (scores.argmax(-1) == labels).float().mean().item())
         count = wanted.sum() if num_items_in_batch is None else num_items_in_batch
         return torch.nn.functional.cross_entropy(scores, labels, reduction="sum") / count
 
@@ -251,8 +251,7 @@ def trainer_config(train: Any, seed: int, output_dir: str, dtype: torch.dtype) -
         ddp_find_unused_parameters=False,
         **(fsdp_options(train) if train.launch.strategy == "fsdp" else {}),
     )
-    if config.n_gpu > 1:  # one process uses one GPU: SFTTrainer refuses DataParallel over all that it sees
-        config._n_gpu = 1
+    use_one_gpu(config)
     return config
 
 
