@@ -22,6 +22,8 @@ from gmner.workflow.killed_runs import tell_why
 COMMANDS = {
     "annotate": "find the entities of one image and text, or of many, with a trained run",
     "score": "score any system's predictions against gold annotations",
+    "init": "write a configuration for a folder of your own data",
+    "import-data": "turn annotations of Label Studio or COCO into a dataset folder",
     "config": "check or show a configuration, or print its schema",
     "export": "write a trained run as a folder to share: adapter or merged model, card, use.py",
     "teacher": "look after the teachers' answers: status, cost, plan, retry, export, import",

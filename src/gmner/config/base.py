@@ -1,13 +1,15 @@
 """What all settings models have in common: unknown keys are refused by name, values never change."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN.pattern)]
 """A name that the configuration gives to something; it becomes a folder's name."""
 
 

@@ -47,9 +47,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         with _named(target, temporary):
             yield temporary
-            temporary.chmod(
-                mode
-            )  # no sooner: half a file is nobody else's, and some libraries replace it by a private one
+            temporary.chmod(mode)  # no sooner: half a file is for nobody else
             sync_path(temporary)
             temporary.replace(target)
             sync_path(target.parent)
