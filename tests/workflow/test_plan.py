@@ -223,3 +223,12 @@ def test_what_no_table_shows_is_said() -> None:
 def test_an_error_says_what_to_write(over: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         plan(**over)
+
+
+def test_a_folder_of_ones_own_is_done_by_default_though_other_tables_show_it(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}")
+    datasets = {"demo": {"kind": "demo"}, "mine": {"kind": "folder", "path": str(tmp_path)}}
+    tables = {"table1": {"runs": ["full"], "datasets": ["demo"]}, "table3": {"runs": ["full"]}}
+    runs = {"full": {}, "other": {}}
+    found = plan(datasets=datasets, runs=runs, tables=tables)
+    assert {(job.dataset, job.run) for job in found.shown_nowhere()} == {("mine", "full")}

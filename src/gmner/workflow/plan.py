@@ -123,12 +123,18 @@ class Plan:
     def shown_nowhere(self) -> list[Job]:
         """Return the scores of the runs of Table 1 for datasets that no table shows: what a new dataset asks for.
 
-        Without a Table 1, those of all runs.
+        A folder of the user's own asks for them unless Table 1 itself shows it: tables without `datasets` show all, but
+        nobody adds a dataset in order to wait for them. Without a Table 1, those of all runs.
         """
-        shown = {before.dataset for job in self.jobs("tables") for before in self.inputs(job)}
+        shown: dict[str, set[str]] = {
+            job.name: {before.dataset for before in self.inputs(job)} for job in self.jobs("tables")
+        }
+        anywhere = set().union(*shown.values())
+        own = {name for name, found in self.config.datasets.items() if "annotations" in found.folders}
         first = self.config.tables.table1
         names = set(first.run_names()) if first is not None else set(self.config.runs)
-        missing = [job for job in self.jobs("scores") if job.dataset not in shown]
+        seen = anywhere - (own - shown.get("table1", set()))
+        missing = [job for job in self.jobs("scores") if job.dataset not in seen]
         return [job for job in missing if job.run in names] or missing
 
     def _read_by_runs(self, stage: str) -> list[Job]:
