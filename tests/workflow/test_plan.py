@@ -230,5 +230,5 @@ def test_a_folder_of_ones_own_is_done_by_default_though_other_tables_show_it(tmp
     datasets = {"demo": {"kind": "demo"}, "mine": {"kind": "folder", "path": str(tmp_path)}}
     tables = {"table1": {"runs": ["full"], "datasets": ["demo"]}, "table3": {"runs": ["full"]}}
     runs = {"full": {}, "other": {}}
-    found = plan(datasets=datasets, runs=runs, tables=tables)
+    found = plan(datasets=datasets, defaults={"datasets": ["demo", "mine"]}, runs=runs, tables=tables)
     assert {(job.dataset, job.run) for job in found.shown_nowhere()} == {("mine", "full")}
