@@ -110,6 +110,7 @@ def hub(backbone: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     files = {path.name: path.read_bytes() for path in backbone.iterdir() if path.name != "manifest.json"}
+    files[".times.json"] = b"{}"  # ours, never taken from a hub
     files |= {"pytorch_model.bin": b"a pickle", "modeling_custom.py": b"raise SystemExit", "README.md": b"x"}
     served = Hub(files)
     yield served

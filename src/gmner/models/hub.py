@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 # Weights as safetensors only: a pickle can run code when it is loaded, and code files are never run.
 WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "LICENSE*")
-UNWANTED = ("*.bin", "*.py", "*.pt", "*.pth", "*.gguf", "*.onnx", "original/*", "onnx/*")
+UNWANTED = (".*", "*.bin", "*.py", "*.pt", "*.pth", "*.gguf", "*.onnx", "original/*", "onnx/*")
 
 
 def fetch_hub(model_id: str, revision: str, mirror: str | None, out_dir: Path, accept: Accept | None = None) -> None:
@@ -58,7 +58,8 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path,
             raise DataError(f"backbone {model_id}: asked for revision {revision}, the hub gave {known.sha}")
         if out_dir.is_dir():
             there = api.verify_repo_checksums(model_id, revision=revision, local_dir=out_dir)
-            if there.checked_count and not there.mismatches and not any(map(_is_wanted, there.missing_paths)):
+            wrong = [*(one["path"] for one in there.mismatches), *there.missing_paths]
+            if there.checked_count and not any(map(_is_wanted, wrong)):
                 log.info("backbone: %s at %s is in %s already", model_id, revision, out_dir)
                 return True
         snapshot_download(
@@ -80,8 +81,8 @@ def _download(model_id: str, revision: str, endpoint: str | None, partial: Path,
             f"backbone {model_id} at {revision}: not reachable at {endpoint or 'the hub'} ({_first_line(error)}); "
             "what came is kept: run again to go on, or set the backbone's 'mirror' to another endpoint or folder"
         ) from error
-    for wrong in found.mismatches:
-        (partial / wrong["path"]).unlink(missing_ok=True)
+    for one in found.mismatches:
+        (partial / one["path"]).unlink(missing_ok=True)
     if found.mismatches:
         first = found.mismatches[0]
         raise DataError(
