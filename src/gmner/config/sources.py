@@ -1,4 +1,4 @@
-"""Where the public data sets come from, and how to take them from another place instead."""
+"""Where the public datasets come from, and how to take them from another place instead."""
 
 from typing import Annotated, Any, Literal
 
@@ -31,7 +31,7 @@ class Source(Settings):
     sha256: dict[str, Sha256] = Field(default_factory=dict)
     tree_sha256: Sha256 | None = None
     mirror: str | None = None
-    retries: int = Field(5, ge=0, le=100)  # after a broken connection, each going on where it broke
+    retries: int = Field(5, ge=0, le=100)  # after a broken connection, each resumed where it broke
     timeout_seconds: float = Field(60.0, gt=0)  # without a single byte
     max_files: int = Field(100_000, ge=1)  # an archive that holds more is refused
     max_bytes: int = Field(1_000_000_000, ge=1)  # unpacked
@@ -60,4 +60,4 @@ DEFAULT_SOURCES: dict[str, dict[str, Any]] = {
         "files": ["train.txt", "dev.txt", "test.txt"],
     },
 }
-"""The sources of the Twitter data sets, pinned; the configuration may change single keys of each."""
+"""The sources of the Twitter datasets, pinned; the configuration may change single keys of each."""

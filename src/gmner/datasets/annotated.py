@@ -17,9 +17,9 @@ SPLITS = ("train", "dev", "test")
 class Draft(NamedTuple):
     """One annotated tweet. `annotated_wh` is the image's size as its boxes count it, None if nothing says.
 
-    `where` names the file and line it came from; `image` is the image's own path where the data gives one;
+    `where` names the file and line it came from; `image` is the image's own path if the data gives one;
     `raw_escapes` counts the tokens that held an html escape, `box_objects` the boxes in the image's file,
-    `mended` the boxes of each entity that its mention got only because blanks in their name were mended.
+    `mended` the boxes of each entity that its mention got only because blanks in their name were fixed.
     """
 
     split: str

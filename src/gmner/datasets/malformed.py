@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from gmner.errors import DataError
 
+RESULT_NEUTRAL = True  # the words of errors
+
 MOST_SHOWN = 20
 
 

@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+RESULT_NEUTRAL = True  # notes what is odd, changes nothing
+
 KINDS = {
     "orphan_tag": "I- tags without a B- before them; each starts an entity",
     "coarse_differs": "entities whose coarse label is not the one their fine type belongs to",
@@ -45,7 +47,7 @@ class Problems:
         return found[split] if split is not None else found.total()
 
     def to_json(self) -> list[dict[str, object]]:
-        """Return what was found, one entry a kind, in the order of KINDS."""
+        """Return what was found, one entry per kind, in the order of KINDS."""
         return [
             {
                 "kind": kind,

@@ -48,7 +48,7 @@ def looks_like_html(path: Path) -> bool:
 
 
 def wanted_path(name: str, keep: tuple[str, ...]) -> str | None:
-    """Return the path below the wrapping folders where the end of `name` matches a pattern, else None.
+    """Return the path below the wrapping folders if the end of `name` matches a pattern, else None.
 
     A pattern has as many parts as the path it keeps: `a/*.txt` keeps `x/y/a/b.txt` as `a/b.txt`. What macOS
     adds to archives is never wanted.
@@ -114,7 +114,7 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             plain = kind in (0, stat.S_IFREG) and not info.flag_bits & 0x1
-            # ZipInfo.filename has been mended by the library; the name as stored is what must be judged.
+            # ZipInfo.filename has been changed by the library; the name as stored is what must be judged.
             is_folder = info.orig_filename.endswith("/")
             yield _Member(info.orig_filename, info.file_size, info.compress_size, is_folder, plain, info)
     else:

@@ -16,6 +16,8 @@ from tqdm import tqdm
 from gmner.download.archive import looks_like_html
 from gmner.errors import DataError, MissingInputError
 
+RESULT_NEUTRAL = True  # how bytes come, not what they are: the archive is checked
+
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -25,7 +27,7 @@ def fetch_file(url: str, target: Path, retries: int, timeout_seconds: float, rem
     """Fetch `url` to `target`; a part fetched before is completed, a complete file is kept.
 
     `remedy` ends every error: what the user can do instead. Raises MissingInputError if the file cannot be
-    had and DataError where a web page came in its place.
+    had and DataError if a web page came in its place.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     # A server that cannot send a range would fail on every retry: then the part is given up, once a try.
@@ -78,5 +80,5 @@ def _explain(url: str, error: Exception, remedy: str) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"{url}: the server answered {error.response.status_code} {error.response.reason}; {remedy}"
     if isinstance(error, DownloadError):
-        return f"{url}: {' '.join(str(error).split())} Run again to go on from there; {remedy}"
-    return f"{url}: cannot be fetched ({error}); what came so far is kept, run again to go on; {remedy}"
+        return f"{url}: {' '.join(str(error).split())} Rerun to resume there; {remedy}"
+    return f"{url}: cannot be fetched ({error}); what came so far is kept, rerun to resume; {remedy}"

@@ -30,7 +30,7 @@ def download(name: str, source: Source, out_dir: Path) -> dict[str, Any]:
     """Fill `out_dir` with the source's files and write its `manifest.json` last; return the manifest.
 
     A complete folder is left as it is. What was fetched before an interruption is used. Raises
-    MissingInputError where something cannot be had and DataError where it is not what it should be.
+    MissingInputError if something cannot be had and DataError if it is not what it should be.
     """
     try:
         with held(out_dir) if _complete(source, out_dir) is None else contextlib.nullcontext():

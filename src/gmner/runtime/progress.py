@@ -9,9 +9,9 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts up to `total` units and logs rate and remaining time, at most one line in ten seconds.
+    """Counts up to `total` units and logs rate and remaining time, at most one line per ten seconds.
 
-    `done` says where an interrupted job goes on; it is left out of the rate.
+    `done` says where an interrupted job resumes; it is left out of the rate.
     """
 
     def __init__(self, name: str, total: int, unit: str, done: int = 0) -> None:

@@ -54,7 +54,7 @@ _COMPILED = frozenset({"ArrowException", "SafetensorError"})
 
 
 def explain(error: BaseException | None) -> str | None:
-    """Return what the system refused, as `<path>: <what>; <what to do>, …`, or None where an error is of another kind.
+    """Return what the system refused, as `<path>: <what>; <what to do>, …`, or None for an error of another kind.
 
     A fault of the machine (`fault_of`), or an OSError of any other kind that names its file.
     """

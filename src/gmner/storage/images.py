@@ -43,8 +43,8 @@ def open_image(path: Path | str, size_wh: tuple[int, int] | None = None) -> Imag
     """Return an image as upright RGB; transparent parts become white.
 
     A camera's orientation mark (EXIF) is applied. `size_wh` is the size that the annotation counts in, pixels
-    of the original image: where only the stored, unturned image has it, the mark is left alone, so that boxes
-    and image stay in one frame. Where sizes cannot tell (an image that stands on its head, a square one) boxes
+    of the original image: if only the stored, unturned image has it, the mark is left alone, so that boxes
+    and image stay in one frame. If sizes cannot tell (an image that stands on its head, a square one) boxes
     count in the upright image. Of an animation the first image counts. Raises MissingInputError if there is
     no file and DataError where it is no image, is broken, or has another size.
     """

@@ -30,8 +30,8 @@ ENTITY = pa.struct(
         _required("start", pa.int32()),
         _required("end", pa.int32()),
         _required("mention", pa.string()),
-        _required("type", pa.string()),  # the label that is predicted and scored: the fine one where labels are fine
-        pa.field("fine_type", pa.string()),  # equal to `type` where labels are fine, else null
+        _required("type", pa.string()),  # the label that is predicted and scored: the fine one if labels are fine
+        pa.field("fine_type", pa.string()),  # equal to `type` if labels are fine, else null
         _required("boxes", BOXES),  # pixels of the original image
         pa.field("description", pa.string()),
     ]
@@ -56,7 +56,7 @@ SAMPLES = pa.schema(
 RATIONALES = pa.schema(
     [
         _required("sample_id", pa.string()),
-        pa.field("text", pa.string()),  # null where every answer was refused
+        pa.field("text", pa.string()),  # null if every answer was refused
         _required("accepted", pa.bool_()),
         pa.field("reason", pa.string()),  # why it was refused
         _required("teacher", pa.string()),
@@ -94,7 +94,7 @@ OUTPUTS = pa.schema(
         _required("prompt_tokens", pa.int32()),
         _required("output_tokens", pa.int32()),
         _required("finish_reason", pa.string()),  # stop | length
-        # Of each record, in its order: the mean log-probability of its tokens; null where it cannot be told.
+        # Of each record, in its order: the mean log-probability of its tokens; null if it cannot be told.
         pa.field("confidence", pa.list_(pa.float64())),
     ]
 )
@@ -133,7 +133,7 @@ def write_table(
     """Validate `rows` against `schema` and write them to `path` as parquet, atomically.
 
     `metadata` is kept in the file's own key-value metadata. Raises DataError naming the file, the column and
-    the row where a value does not fit.
+    the row if a value does not fit.
     """
     table = rows if isinstance(rows, pa.Table) else _table_of_rows(list(rows), schema, path)
     _check_schema(table.schema, schema, path)
@@ -194,7 +194,7 @@ class TableWriter:
 def read_table(path: Path | str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a parquet table and check that it has `schema` (or the named columns of it).
 
-    It is read in this thread: where the memory is too small for another one, Arrow would wait for it for ever.
+    It is read in this thread: if the memory is too small for another one, Arrow waits for it for ever.
     """
     if not Path(path).exists():
         raise DataError(f"{path}: the table is missing; run the stage that writes it")

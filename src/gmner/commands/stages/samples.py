@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--settings", required=True, help="JSON or its file: the dataset's name and settings")
-    parser.add_argument("--dataset", help="the dataset's name, where it is not the settings'")
+    parser.add_argument("--dataset", help="the dataset's name, if it is not the settings'")
     parser.add_argument("--annotations-dir", type=Path, help="folder with Twitter10000_v2.0 (Twitter-GMNER)")
     parser.add_argument("--images-dir", type=Path, help="folder with the images, in it or below it")
     parser.add_argument("--fine-dir", type=Path, help="folder with Twitter-FMNERG's train.txt, dev.txt, test.txt")
