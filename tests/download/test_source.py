@@ -74,9 +74,7 @@ def test_a_cut_connection_is_continued_by_range_in_the_same_run(out):
 def test_an_interrupted_download_is_continued_by_the_next_run(out):
     data = archive_bytes()
     with Server({"/a.zip": data}, cut_after=600_000, cuts=1) as server:
-        with pytest.raises(
-            MissingInputError, match=r"Rerun to resume there; or set sources.twitter-gmner.mirror"
-        ):
+        with pytest.raises(MissingInputError, match=r"Rerun to resume there; or set sources.twitter-gmner.mirror"):
             download("twitter-gmner", source(f"{server.url}/a.zip"), out)
         assert not (out / "manifest.json").exists()
         (part,) = (out / ".partial").glob("*.part")
@@ -103,9 +101,7 @@ def test_a_missing_file_says_so_and_names_the_mirror_key(out):
 
 
 def test_a_server_that_cannot_be_reached(out):
-    with pytest.raises(
-        MissingInputError, match=r"cannot be fetched .*rerun to resume; or set sources.twitter-gmner"
-    ):
+    with pytest.raises(MissingInputError, match=r"cannot be fetched .*rerun to resume; or set sources.twitter-gmner"):
         download("twitter-gmner", source("http://127.0.0.1:9/a.zip"), out)
 
 
