@@ -28,6 +28,16 @@ def rationales_or_none(wildcards, input):
     return str(input.get("rationales", "none"))
 
 
+def start_of_refinement(wildcards, input):
+    """Return the folder of the adapter that a refinement starts from."""
+    return str(Path(str(input.get("train") or input.refine)).parent)
+
+
+def targets_of_start(wildcards, input):
+    """Return the argument that names the targets of the run that a refinement starts from, if it takes any."""
+    return ["--targets", str(input.targets)] if input.get("targets") else []
+
+
 def shards_of(wildcards):
     """Return in how many jobs a run's answers are made."""
     return (

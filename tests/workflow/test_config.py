@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -182,3 +183,47 @@ def test_command_line(repo: Path, action: str) -> None:
         [sys.executable, "-m", "gmner", "config", action, str(repo / "config.yaml")], capture_output=True, text=True
     )
     assert done.returncode == 0 and ("good" in done.stdout or "learning_rate: 0.003" in done.stdout)
+
+
+REFINED = {
+    "datasets": {"d": {"kind": "demo"}, "e": {"kind": "demo"}},
+    "backbones": {"tiny": {"kind": "tiny"}},
+    "teachers": {"t": {"provider": "template"}},
+    "defaults": {"backbone": "tiny", "teacher": "t"},
+    "runs": {"full": {}, "better": {"kind": "refined", "from": "full"}, "held": {"kind": "decoded", "from": "better"}},
+}
+
+
+def test_a_run_takes_the_adapter_of_another() -> None:
+    config = load_config(REFINED)
+    assert config.trained_run("held") == config.runs["full"]
+    assert load_config(config.model_dump(mode="json", exclude={"defaults"})).runs == config.runs
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ({"kind": "refined"}, "takes no run's adapter; set from: to one of full"),
+        ({"kind": "refined", "from": "fulll"}, "did you mean 'full'"),
+        ({"kind": "tuned", "from": "full"}, "only a run of kind refined or decoded takes another one's adapter"),
+        ({"kind": "decoded", "from": "raw"}, "no such name in the runs that are trained"),
+        ({"kind": "refined", "from": "loop"}, "takes, over others, its own adapter"),
+        ({"kind": "refined", "from": "one"}, "'one', whose adapter it takes, is not trained on e"),
+        ({"kind": "refined", "from": "full", "backbone": "other"}, "'full' was trained on 'tiny'"),
+        ({"kind": "refined", "from": "full", "refine": {"micro_batch": 7}}, "does not divide the 64 answers"),
+        ({"kind": "refined", "start": "full"}, "did you mean"),
+    ],
+)
+def test_an_adapter_that_cannot_be_taken_is_named(run: dict[str, object], words: str) -> None:
+    config = copy.deepcopy(REFINED)
+    config["backbones"]["other"] = {"kind": "tiny"}
+    config["runs"] |= {
+        "raw": {"kind": "untuned"},
+        "loop": {"kind": "refined", "from": "bad"},
+        "one": {"datasets": ["d"]},
+    }
+    config["runs"]["bad"] = run
+    if run.get("from") != "loop":
+        del config["runs"]["loop"]
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_config(config)

@@ -56,10 +56,11 @@ class Settings(BaseModel):
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
         if isinstance(data, Mapping):
+            known = [field.alias or name for name, field in cls.model_fields.items()]
             for key in data:
-                if key not in cls.model_fields:
+                if key not in known:
                     raise PydanticCustomError(
-                        "unknown_key", "{hint}", {"key": str(key), "hint": suggest(str(key), cls.model_fields)}
+                        "unknown_key", "{hint}", {"key": str(key), "hint": suggest(str(key), known)}
                     )
         return data
 

@@ -69,7 +69,41 @@ class Config(Settings):
         for dataset in run.datasets or ():
             if dataset not in self.datasets:
                 problems.append(_missing(f"runs.{name}.datasets", dataset, "datasets", self.datasets))
-        return problems
+        return problems + self._broken_start(name, run)
+
+    def _broken_start(self, name: str, run: RunSettings) -> list[str]:
+        """Return what is wrong with the run whose adapter a run takes."""
+        if not KINDS[run.kind].starts:
+            kinds = " or ".join(kind for kind, about in KINDS.items() if about.starts)
+            words = f"runs.{name}.from is '{run.start}': only a run of kind {kinds} takes another one's adapter"
+            return [words] if run.start else []
+        trained = [known for known, other in self.runs.items() if KINDS[other.kind].trains and known != name]
+        if run.start is None:
+            return [f"runs.{name} is {run.kind}, but takes no run's adapter; set from: to one of {', '.join(trained)}"]
+        if run.start not in trained:
+            return [_missing(f"runs.{name}.from", run.start, "the runs that are trained", dict.fromkeys(trained))]
+        seen = {name}
+        start: str | None = run.start
+        while start is not None and start in self.runs:
+            if start in seen:
+                return [f"runs.{name}.from: '{start}' takes, over others, its own adapter"]
+            seen.add(start)
+            start = self.runs[start].start
+        other = self.trained_run(name)
+        if other.backbone != run.backbone:
+            return [f"runs.{name}.backbone is '{run.backbone}', but '{run.start}' was trained on '{other.backbone}'"]
+        missing = [found for found in self.datasets_of(name) if found not in self.datasets_of(run.start)]
+        words = (
+            f"runs.{name}: '{run.start}', whose adapter it takes, is not trained on {', '.join(missing)}; set datasets"
+        )
+        return [words] if missing else []
+
+    def trained_run(self, name: str) -> RunSettings:
+        """Return the run that says how a run's adapter was trained: itself, or the one that it takes it from."""
+        run = self.runs[name]
+        while run.start is not None:
+            run = self.runs[run.start]
+        return run
 
     def _broken_for_dataset(self, key: str, run: RunSettings, dataset: str, own: RunSettings) -> list[str]:
         if dataset not in self.datasets:
@@ -96,7 +130,7 @@ class Config(Settings):
 
     def _broken_in_figure(self, name: str) -> list[str]:
         run = self.runs[name]
-        if not KINDS[run.kind].trains:
+        if run.kind != "tuned":
             return [f"tables.figure3 shows run '{name}', whose kind is {run.kind}; only tuned runs have a strength"]
         return []
 

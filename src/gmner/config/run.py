@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from gmner.config.base import Name, Settings, suggest
+from gmner.config.refine import RefineSettings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Attention = Literal["auto", "sdpa", "flash_attention_2", "eager"]
@@ -223,10 +224,13 @@ class KindOfRun:
     backbone: bool = True  # it uses one of the configured backbones
     teacher: Literal["none", "reasoning", "model"] = "none"  # for its reasoning, or to answer itself
     trains: bool = False  # it is done for each seed; else for the first alone
+    starts: bool = False  # it takes the adapter of another run, named by `from`
 
 
 KINDS = {
     "tuned": KindOfRun(teacher="reasoning", trains=True),
+    "refined": KindOfRun(trains=True, starts=True),
+    "decoded": KindOfRun(trains=True, starts=True),
     "untuned": KindOfRun(),
     "api": KindOfRun(backbone=False, teacher="model"),
     "external": KindOfRun(backbone=False),
@@ -234,11 +238,16 @@ KINDS = {
 
 
 class RunSettings(Settings):
-    """One run; it is done for each of its data sets and each seed."""
+    """One run; it is done for each of its datasets and each seed."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     title: str | None = None  # in tables; null: the run's name
-    # untuned: the backbone as it is; api: the teacher's model answers by itself; external: another system's file
-    kind: Literal["tuned", "untuned", "api", "external"] = "tuned"
+    # refined: a trained run made better by its own answers; decoded: a trained run that answers in another way
+    # (`generate`); untuned: the backbone as it is; api: the teacher's model answers by itself; external: another
+    # system's file
+    kind: Literal["tuned", "refined", "decoded", "untuned", "api", "external"] = "tuned"
+    start: Name | None = Field(None, alias="from")  # of refined and decoded runs: the run whose adapter they take
     datasets: tuple[str, ...] | None = Field(None, min_length=1)  # null: all that are configured
     backbone: Name = "qwen2.5-vl-7b"
     teacher: Name = "qwen2.5-vl-72b"
@@ -246,6 +255,7 @@ class RunSettings(Settings):
     prompt: Literal["standard", "short", "release"] = "standard"
     grbp: GrbpSettings = GrbpSettings()
     train: TrainSettings = TrainSettings()
+    refine: RefineSettings = RefineSettings()
     generate: GenerateSettings = GenerateSettings()
     api: ApiSettings = ApiSettings()
     external: ExternalSettings | None = None  # for kind external

@@ -11,6 +11,7 @@ from pydantic import Field
 from gmner.config.base import Settings
 from gmner.config.data import DatasetSettings
 from gmner.config.model import BackboneSettings, FrameSettings
+from gmner.config.refine import RefineSettings
 from gmner.config.run import GenerateSettings, GrbpSettings, RowLimit, ScoreSettings, TrainSettings
 from gmner.config.sources import Source, SourceName
 from gmner.config.tables import ReportSettings
@@ -127,6 +128,22 @@ class TrainStage(Settings):
         if self.train.select == "last":
             found["train"].pop("eval_samples", None)
         return found
+
+
+class RefineStage(Settings):
+    """`gmner stage refine`: a trained adapter, refined. `train` is how the run it starts from was trained."""
+
+    operational: ClassVar[Any] = {
+        "run": True,
+        "dataset": True,
+        "train": {"log_to", "gradient_checkpointing", "micro_batch", "attention", "liger", "launch", "eval_batch_size"},
+    }
+
+    run: str
+    dataset: str
+    fine: bool
+    train: TrainSettings
+    refine: RefineSettings
 
 
 class GenerateStage(Settings):

@@ -42,6 +42,10 @@ class RunKind:
 RUN_KINDS: dict[str, RunKind] = {
     # fine-tuned here
     "tuned": RunKind(("targets", "train", "generate", "predictions", "scores")),
+    # the adapter of another run, made better by its own answers
+    "refined": RunKind(("refine", "generate", "predictions", "scores")),
+    # the adapter of another run, decoded in another way
+    "decoded": RunKind(("generate", "predictions", "scores")),
     # the backbone as it is
     "untuned": RunKind(
         ("generate", "predictions", "scores"),

@@ -1,6 +1,7 @@
 """Which jobs' results each stage reads, in the order of the flow."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,28 @@ def train(plan: "Plan", job: Job) -> Iterator[Job]:
     yield Job("backbone", name=run_of(plan, job).backbone)
 
 
+def refine(plan: "Plan", job: Job) -> Iterator[Job]:
+    """Yield the samples, the backbone, the adapter it starts from, and for rejection sampling the targets of that."""
+    run = run_of(plan, job)
+    assert run.start is not None  # the configuration was checked
+    yield Job("samples", dataset=job.dataset)
+    yield Job("backbone", name=run.backbone)
+    start = replace(job, run=run.start)
+    yield adapter(plan, start)
+    if run.refine.method == "rejection":
+        while (earlier := run_of(plan, start).start) is not None:
+            start = replace(start, run=earlier)
+        yield start.at("targets")
+
+
+def adapter(plan: "Plan", job: Job) -> Job:
+    """Return the job that makes the adapter a run answers with: its own, or that of the run it takes it from."""
+    run = run_of(plan, job)
+    if run.kind == "decoded" and run.start is not None:
+        return adapter(plan, replace(job, run=run.start))
+    return job.at("refine" if run.kind == "refined" else "train")
+
+
 def generate_untuned(plan: "Plan", job: Job) -> Iterator[Job]:
     """Yield the samples and the backbone."""
     yield Job("samples", dataset=job.dataset)
@@ -58,7 +81,7 @@ def generate_untuned(plan: "Plan", job: Job) -> Iterator[Job]:
 def generate_tuned(plan: "Plan", job: Job) -> Iterator[Job]:
     """Yield the samples, the backbone and the adapter."""
     yield from generate_untuned(plan, job)
-    yield job.at("train")
+    yield adapter(plan, job)
 
 
 def generate_api(plan: "Plan", job: Job) -> Iterator[Job]:
@@ -97,7 +120,7 @@ def tables(plan: "Plan", job: Job) -> Iterator[Job]:
 
 def report(plan: "Plan", job: Job) -> Iterator[Job]:
     """Yield everything that the report shows: all that is configured, or what of it is finished."""
-    of_runs = ("train", "generate", "predictions", "scores")
+    of_runs = ("train", "refine", "generate", "predictions", "scores")
     done = {job.at("") for job in plan.jobs("scores")}
     if plan.finished_only:
         unfinished = {job.at("") for stage in of_runs for job in plan.jobs(stage) if not plan.is_finished(job)}

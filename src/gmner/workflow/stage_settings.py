@@ -87,6 +87,17 @@ def train(plan: "Plan", job: Job) -> stages.TrainStage:
     )
 
 
+def refine(plan: "Plan", job: Job) -> stages.RefineStage:
+    """Return how a refined run is refined, and how the run it starts from was trained."""
+    return stages.RefineStage(
+        run=job.run,
+        dataset=job.dataset,
+        fine=dataset_of(plan, job).fine,
+        train=plan.config.trained_run(job.run).train,
+        refine=run_of(plan, job).refine,
+    )
+
+
 def generate(plan: "Plan", job: Job) -> stages.GenerateStage:
     """Return how a run's own model answers. A tuned run's question comes with its adapter."""
     run = run_of(plan, job)
@@ -161,7 +172,7 @@ def report(plan: "Plan", job: Job) -> stages.ReportStage:
 
 def row_of(plan: "Plan", job: Job) -> stages.TableRow:
     """Return what a table says about one run, dataset and seed."""
-    run = run_of(plan, job)
+    run, trained = run_of(plan, job), plan.config.trained_run(job.run)
     tuned = KINDS[run.kind].trains
     return stages.TableRow(
         run=job.run,
@@ -170,10 +181,10 @@ def row_of(plan: "Plan", job: Job) -> stages.TableRow:
         dataset=job.dataset,
         fine=dataset_of(plan, job).fine,
         backbone=_model_of(plan, run),
-        teacher=run.teacher if tuned and run.cot else None,
-        cot=run.cot,
-        strength=(run.grbp.beta if run.grbp.enabled else 0.0) if tuned else None,
-        scale_strength=(run.grbp.gamma if run.grbp.enabled else 0.0) if tuned else None,
+        teacher=trained.teacher if tuned and trained.cot else None,
+        cot=trained.cot,
+        strength=(trained.grbp.beta if trained.grbp.enabled else 0.0) if tuned else None,
+        scale_strength=(trained.grbp.gamma if trained.grbp.enabled else 0.0) if tuned else None,
         seed=job.seed,
         scores=plan.place(job.at("scores")),
     )

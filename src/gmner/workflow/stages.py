@@ -129,6 +129,15 @@ STAGES: dict[str, Stage] = {
             read_folder=True,
         ),
         Stage(
+            name="refine",
+            about="make a trained adapter better by its own answers: rejection sampling or GRPO",
+            per=RUN,
+            result=f"results/refine/{_OF_RUN}/manifest.json",
+            way=Way("gmner.commands.stages.refine", stage_settings.refine, stage_inputs.refine, environment="train"),
+            read_as="--adapter",
+            read_folder=True,
+        ),
+        Stage(
             name="generate",
             about="let a run's model answer each sample of a split",
             per=RUN,

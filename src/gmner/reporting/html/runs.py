@@ -20,6 +20,8 @@ from gmner.reporting.html.tweets import answer_json
 from gmner.storage.files import read_json
 
 CURVE_POINTS = 240
+STAGE_OF_ADAPTER = {"tuned": "train", "refined": "refine"}
+"""Which stage's folder tells how a kind's adapter was made."""
 SCORES = ("signature", "samples", "percent", "gmner", "mner", "eeg", "intervals", "parsing", "boxes", "calibration")
 CURVES = ("loss", "learning_rate", "grad_norm", "token_accuracy", "dev_gmner_f1", "dev_mner_f1", "dev_eeg_f1")
 
@@ -56,7 +58,9 @@ def run_json(
         "risk_coverage": risk_coverage(run, samples, said),
         "answers": list(_answers(run, samples[:shown], rows, said)),
         "curves": curves_json(results / "train" / place / "curves.csv") if run.kind == "tuned" else None,
-        "made": made_json(results / "train" / place / "run.json") if run.kind == "tuned" else None,
+        "made": made_json(results / STAGE_OF_ADAPTER[run.kind] / place / "run.json")
+        if run.kind in STAGE_OF_ADAPTER
+        else None,
     }
 
 

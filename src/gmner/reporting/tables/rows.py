@@ -17,6 +17,8 @@ from gmner.storage.files import read_json
 
 GROUPS = {
     "tuned": "End to end",
+    "refined": "Refined",
+    "decoded": "Other decoding",
     "untuned": "Untuned backbone",
     "api": "Provider's model, untrained",
     "external": "Another system, counted here",
