@@ -29,7 +29,9 @@ def adapter(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from peft import get_peft_model
 
     folder = tmp_path_factory.mktemp("start")
-    model = get_peft_model(load_backbone(backbone, torch.float32, torch.device("cpu")), lora_config(LORA, str(backbone)))
+    model = get_peft_model(
+        load_backbone(backbone, torch.float32, torch.device("cpu")), lora_config(LORA, str(backbone))
+    )
     save_adapter(model, folder)
     about = identity_of(backbone)
     RunInfo(FRAME, "short", prompt_version("short"), TYPES, True, about, {}).write(folder)
