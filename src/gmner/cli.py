@@ -25,6 +25,7 @@ COMMANDS = {
     "init": "write a configuration for a folder of your own data",
     "import-data": "turn annotations of Label Studio or COCO into a dataset folder",
     "config": "check or show a configuration, or print its schema",
+    "demo": "serve a page in the browser to try trained runs",
     "export": "write a trained run as a folder to share: adapter or merged model, card, use.py",
     "teacher": "look after the teachers' answers: status, cost, plan, retry, export, import",
     "stage": "run one stage by itself: what the workflow's rules run",

@@ -248,3 +248,18 @@ def test_a_wrong_row_is_named(tmp_path: Path, line: str, said: str) -> None:
     (tmp_path / "a.jsonl").write_text(line)
     with pytest.raises(DataError, match=re.escape(said)):
         read_requests(str(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize("words", [["--engine", "vllm"], ["--constrained"]], ids=["vllm", "constrained"])
+def test_engine_and_constraint_reach_the_decoder(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    scripted(monkeypatch, ANSWER)
+    asked: list[Any] = []
+
+    place = "gmner.generation.vllm.load_vllm" if "vllm" in words else "gmner.reporting.annotate.annotation.load_decoder"
+    real = load_adapter(run_dir)
+    monkeypatch.setattr(place, lambda *given: (asked.append(given[3]), real)[1])
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of(tmp_path)))
+    assert len(annotated(run_dir, str(tmp_path / "a.jsonl"), tmp_path / "o.jsonl", *words)) == 3
+    assert (asked[0].engine, asked[0].constrained) == (("vllm", False) if "vllm" in words else ("transformers", True))
