@@ -35,8 +35,8 @@ KILLS = {
     "generate": 8,
     "predictions": 3,
     "scores": 3,
-    "table": 3,
-    "report": 4,
+    "tables": 3,
+    "report": 3,
 }
 FEW = {"download": 2, "samples": 1, "rationales": 2, "targets": 1}
 TARGETS = ["all", "results/samples/twitter-gmner/samples.parquet"]

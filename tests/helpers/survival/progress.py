@@ -77,7 +77,7 @@ def resumed(root: Path, stage: str, name: str, since: float) -> str | None:
         found = re.search(r"(\d+) of them answered in the store", text)
         return f"{found[1]} answers" if found else None
     if stage == "train":
-        if found := re.search(r"going on from checkpoint-(\d+)", text):
+        if found := re.search(r"resuming from checkpoint-(\d+)", text):
             return f"step {found[1]}"
         return "step 0" if "epoch 0 on dev" in text or "steps, in" in text else None
     return None
