@@ -71,16 +71,6 @@ def test_the_snakemake_catalogue_finds_what_it_looks_for(repo: Path) -> None:
     assert (repo / "config" / "README.md").exists() and (repo / "Snakefile").exists()
 
 
-STILL_IMPORTING = {
-    "llm_client/test_ask.py",
-    "llm_client/test_rejections.py",
-    "llm_client/test_upkeep.py",
-    "robustness/test_interruptions.py",
-    "robustness/test_machine_models.py",
-}
-"""To be emptied."""
-
-
 def imported_tests(path: Path) -> list[str]:
     found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -94,9 +84,7 @@ def imported_tests(path: Path) -> list[str]:
 def test_no_test_imports_another(repo: Path) -> None:
     tests = repo / "tests"
     guilty = {
-        path.relative_to(tests).as_posix(): names
-        for path in tests.rglob("*.py")
-        if (names := imported_tests(path)) and path.relative_to(tests).as_posix() not in STILL_IMPORTING
+        path.relative_to(tests).as_posix(): names for path in tests.rglob("*.py") if (names := imported_tests(path))
     }
     assert not guilty, "what tests share belongs into tests/helpers or a fixture"
 

@@ -58,12 +58,14 @@ def test_rules_quote_every_value(repo: Path) -> None:
     assert found > 30
 
 
-def test_temporary_files_are_private(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o022, 0o644)])
+def test_files_are_as_private_as_the_umask_asks_from_the_first_byte_on(tmp_path: Path, mask: int, mode: int) -> None:
     target = tmp_path / "a.json"
-    before = os.umask(0)
+    before = os.umask(mask)
     try:
         with atomic_path(target) as temporary:
-            assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+            assert stat.S_IMODE(temporary.stat().st_mode) & ~mode == 0
+        assert stat.S_IMODE(target.stat().st_mode) == mode
     finally:
         os.umask(before)
 

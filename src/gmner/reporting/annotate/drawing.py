@@ -10,7 +10,7 @@ from gmner.errors import DataError
 from gmner.storage.files import atomic_path
 from gmner.storage.images import open_image
 
-RESULT_NEUTRAL = True
+RESULT_NEUTRAL = True  # draws what was found, for people
 COLOURS = ("#e6194b", "#0082c8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#808000", "#aa6e28")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 

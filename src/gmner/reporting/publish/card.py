@@ -13,7 +13,7 @@ from gmner.evaluation.seeds import ONE_SEED, score_over_seeds
 from gmner.models.adapter_folder import RunInfo
 from gmner.storage.files import read_json, write_text
 
-RESULT_NEUTRAL = True
+RESULT_NEUTRAL = True  # describes what was made
 _SCORES = {"gmner_f1": "GMNER", "mner_f1": "MNER", "eeg_f1": "EEG"}
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-RESULT_NEUTRAL = True  # shows what was computed, and computes nothing
-
 
 @dataclass
 class Block:
