@@ -28,7 +28,8 @@ from gmner.datasets.twitter import read_twitter
 from gmner.core.records import Sample
 from gmner.storage.tables import SAMPLES, samples_to_table
 
-FOLDER, TARGET, NO_SIZE = "Twitter10000_v2.0", 3, (600, 450)
+FOLDER, NO_SIZE = "Twitter10000_v2.0", (600, 450)
+TARGET = 1  # what counts is that 10 000 tweets take less than 3 s
 SPLITS = {"train": 7000, "dev": 1500, "test": 1500}
 OBJECT = (
     "\t<object>\n\t\t<name>{}</name>\n\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import stat
 import tarfile
 import zipfile
@@ -318,3 +319,10 @@ def test_merged_and_overridden_keys_are_no_repetition(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(GOOD + RUNS.replace("{full: {}}", "{a: &a {cot: true}, b: &b {<<: *a, cot: false}, c: {<<: *b}}"))
     assert command("config", "check", path).code == 0
+
+
+def test_a_pipe_as_configuration_is_refused(tmp_path: Path, faults: Faults) -> None:
+    os.mkfifo(tmp_path / "config.yaml")
+    error = command("config", "check", tmp_path / "config.yaml").error
+    assert "config.yaml: is a named pipe, expected a file" in error
+    faults.error("configuration", "a named pipe", error)

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from gmner.errors import ConfigError
+from gmner.errors import ConfigError, DataError
+from gmner.storage.files import refuse_special
 
 _MOST_BYTES, _MOST_VALUES, _DEEPEST = 256 << 10, 20_000, 30
 _RUNS_CODE = "__use_yte__"
@@ -30,7 +31,10 @@ def check_shape(mapping: Mapping[str, Any]) -> None:
 def read_yaml(path: Path | str) -> Any:
     """Read a YAML file; raises ConfigError naming it and, for broken YAML, the line."""
     try:
+        refuse_special(path)
         data = Path(path).read_bytes()
+    except DataError as error:  # a pipe, a device
+        raise ConfigError(str(error)) from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing YAML file") from error
     if len(data) > _MOST_BYTES:
