@@ -10,7 +10,9 @@ ARG TORCH_INDEX=https://pypi.org/simple
 
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
-# Triton, which torch and TRL's fused head use on a GPU, compiles its kernels when they are first called.
+# Triton, which torch and TRL's fused head use on a GPU, compiles its kernels when they are first called. Whichever gcc
+# the base image's release has will do.
+# hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HUB_DISABLE_TELEMETRY=1

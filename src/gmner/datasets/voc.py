@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element, TreeBuilder  # nosec B405 - classes alone: what parses is defusedxml
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
