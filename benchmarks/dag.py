@@ -17,7 +17,10 @@ import tempfile
 from pathlib import Path
 
 COPIED = ("Snakefile", "rules", "profiles", "workflow", "envs", "config.yaml", "src")
-LIGHT = ("samples", "rationales", "targets", "predictions", "scores", "table", "score", "config")
+LIGHT = (
+    *(f"stage {name}" for name in ("samples", "rationales", "targets", "predictions", "scores", "tables")),
+    *("score", "config"),
+)
 NO_OP_TARGET_S, START_TARGET_S = 3.0, 0.7
 SMALL = """
 datasets: {small: {kind: demo, train: 8, dev: 4, test: 4}}
@@ -68,7 +71,9 @@ def jobs_planned(root: Path) -> int:
 def start(command: str) -> None:
     """Start a command, as far as its arguments."""
     environment = {**os.environ, "PYTHONPATH": str(measure.REPO / "src")}
-    subprocess.run([sys.executable, "-m", "gmner", command, "--help"], env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "gmner", *command.split(), "--help"], env=environment, check=True, capture_output=True
+    )
 
 
 def main() -> None:

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.helpers.tiny_fixtures", "tests.helpers.image_fixture", "tests.helpers.annotations_fixture"]
+pytest_plugins = [
+    "tests.helpers.tiny_fixtures",
+    "tests.helpers.image_fixture",
+    "tests.helpers.annotations_fixture",
+    "tests.helpers.tree_fixtures",
+]
 REPO = Path(__file__).resolve().parent.parent
 
 

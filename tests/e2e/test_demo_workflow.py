@@ -74,7 +74,7 @@ def test_no_sample_is_lost_on_the_way(finished):
     place = "demo-gmner/full/seed42"
     assert read_table(results / f"targets/{place}/targets.parquet", TARGETS).num_rows == 32
     wanted = [sample.sample_id for sample in samples if sample.split == "test"]
-    outputs = read_table(results / f"outputs/{place}/outputs.parquet", OUTPUTS)
+    outputs = read_table(results / f"generate/{place}/outputs.parquet", OUTPUTS)
     assert sorted(outputs.column("sample_id").to_pylist()) == sorted(wanted)
     assert read_table(results / f"predictions/{place}/predictions.parquet", PREDICTIONS).num_rows == 12
     scores = json.loads((results / f"scores/{place}/scores.json").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.trees import Tree
 
 pytestmark = pytest.mark.slow
-CONFIGS = ("demo", "paper", "smoke", "twitter-fmnerg", "twitter-gmner")
+CONFIGS = ("demo", "paper", "qwen3-vl-8b", "release", "smoke", "twitter-fmnerg", "twitter-gmner")
 
 
 @pytest.mark.parametrize("name", CONFIGS)

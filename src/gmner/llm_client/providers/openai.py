@@ -205,6 +205,8 @@ class OpenAIProvider:
             return name, BatchFailure(f"a line of the batch's results is unusable: {error}")
         body = line.response.body
         status, text = line.response.status_code, shown(body)
+        if not 400 <= status < 600:  # no error of HTTP: it says nothing about a setting, nor that no work was done
+            return name, BatchFailure(f"a line of the batch's results is unusable: its status is {status}")
         return name, batch_failure_of(failure_of_status(status, text, {}, self._secret, self._settings.model, body))
 
     def _body(self, messages: Sequence[Message]) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+"""Trees of the workflow with commands stood in for."""
+
 import shutil
 from pathlib import Path
 
@@ -18,7 +20,7 @@ def bare_tree(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         else:
             shutil.copy(source, root / name)
-    shutil.copy(Path(__file__).parents[1] / "helpers" / "stand_in_command.py", root / "src" / "gmner" / "__main__.py")
+    shutil.copy(Path(__file__).with_name("stand_in_command.py"), root / "src" / "gmner" / "__main__.py")
     return root
 
 
