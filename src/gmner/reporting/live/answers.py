@@ -13,7 +13,7 @@ from gmner.errors import GmnerError
 from gmner.reporting.annotate import Annotation
 from gmner.storage.images import open_image
 
-RESULT_NEUTRAL = True
+RESULT_NEUTRAL = True  # a page to try a run: no stage imports it
 Answer = TypeVar("Answer")
 Labelled = list[tuple[str, str | None]]
 

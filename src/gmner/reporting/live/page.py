@@ -10,7 +10,7 @@ from gmner.errors import ConfigError, GmnerError
 from gmner.reporting.annotate import Annotation, annotate, clean_text
 from gmner.reporting.live.answers import OneAtATime, highlighted, remarks, with_boxes
 
-RESULT_NEUTRAL = True
+RESULT_NEUTRAL = True  # a page to try a run: no stage imports it
 LONGEST_TEXT = 2000
 NONE = "no other run"
 Annotator = Callable[[str, str], Annotation]
