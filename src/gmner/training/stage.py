@@ -82,7 +82,7 @@ def train_adapter(job: TrainJob, work_dir: Path, out_dir: Path, checkpoint_secon
     join()
     spread = job.train.launch.strategy == "fsdp"
     if is_main():
-        _prepare_work(work_dir, {**job.identity, "checkpoints": "spread"} if spread else job.identity)
+        prepare_work(work_dir, {**job.identity, "checkpoints": "spread"} if spread else job.identity)
     barrier()
     seam = seam_of_folder(job.backbone_dir)
     encoder = seam.encoder(job.backbone_dir, job.prompt)
@@ -140,14 +140,15 @@ def checkpoint_of(job: TrainJob, work_dir: Path, steps_per_epoch: int) -> Path |
     return last_checkpoint(work_dir, usable)
 
 
-def _prepare_work(work_dir: Path, identity: dict[str, Any]) -> None:
+def prepare_work(work_dir: Path, identity: dict[str, Any], stage: str = "train") -> None:
+    """Make `work_dir` the folder of `identity`: what another one left there, or under a damaged mark, is removed."""
     mark = work_dir / "identity.json"
     known = None
     with contextlib.suppress(FileNotFoundError, ValueError):
         known = read_json(mark)
     if known != identity and work_dir.exists():
         if mark.exists():
-            log.warning("train: %s belongs to other data or settings, or is damaged: starting over", work_dir)
+            log.warning("%s: %s belongs to other data or settings, or is damaged: starting over", stage, work_dir)
         shutil.rmtree(work_dir)
     if not mark.exists():
         write_json(mark, identity)

@@ -1,7 +1,6 @@
 """The stage `refine`: from a trained run's folder to a refined one of the same form."""
 
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from gmner.training.refine.grpo import PolicyCallback, PolicyJob, policy_trainer
 from gmner.training.refine.pool import Pooled, draw_pool
 from gmner.training.refine.rejection import next_targets
 from gmner.training.refine.rollouts import Sampler
-from gmner.training.stage import CHECKPOINT_SECONDS, TrainJob, train_adapter
+from gmner.training.stage import CHECKPOINT_SECONDS, TrainJob, prepare_work, train_adapter
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +90,7 @@ def refine_adapter(
 
     Raises KeyboardInterrupt after Ctrl-C with a checkpoint kept, and TrainingDiverged if a loss is no number.
     """
-    mark = work_dir / "identity.json"
-    if mark.exists() and read_json(mark) != job.identity:
-        log.warning("refine: %s belongs to other data or settings: starting over", work_dir)
-        shutil.rmtree(work_dir)
-    if not mark.exists():
-        write_json(mark, job.identity)
+    prepare_work(work_dir, job.identity, "refine")
     run = read_run(job.adapter)
     prompt = prompt_of_run(job.adapter, job.backbone)
     if job.refine.method == "rejection":
