@@ -23,6 +23,10 @@ class Entity:
     boxes: tuple[Box, ...] = ()
     description: str | None = None
 
+    def label(self, fine: bool) -> str:
+        """Return the type that is learned and scored: the fine one if `fine` is set and the dataset knows it."""
+        return self.fine_type if fine and self.fine_type is not None else self.type
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -22,7 +22,6 @@ from gmner.evaluation.compared import (
     named_by_span,
     normalised,
     signature,
-    type_of,
 )
 from gmner.evaluation.matching import best_iou
 
@@ -74,12 +73,12 @@ class BoxSets:
         self, sample: Sample, predicted: Sequence[Record], iou: float, fine: bool = False
     ) -> ComparedTweet:
         """Return each prediction and each entity with its own boxes, mentions and types named as here."""
-        gold = [Record(normalise_mention(e.mention), _misc(type_of(e, fine)), e.boxes) for e in sample.entities]
+        gold = [Record(normalise_mention(e.mention), _misc(e.label(fine)), e.boxes) for e in sample.entities]
         return ComparedTweet([_typed(normalised(record)) for record in predicted], gold)
 
     def _per_box(self, sample: Sample, predicted: Sequence[Record], fine: bool) -> tuple[list[Record], list[Record]]:
         entities = _without_adjacent(sample.entities) if self.adjacent == "lost" else list(sample.entities)
-        gold = [Record(normalise_mention(e.mention), _misc(type_of(e, fine)), e.boxes) for e in entities]
+        gold = [Record(normalise_mention(e.mention), _misc(e.label(fine)), e.boxes) for e in entities]
         known = _KNOWN[fine] | {record.type for record in gold}
         guesses = [_typed(normalised(record)) for record in predicted]
         if self.match == "span":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gmner.core.mentions import normalise_mention
-from gmner.core.records import Box, Entity, Record, Sample
+from gmner.core.records import Box, Record, Sample
 
 VERSION = 1
 """Part of every signature; it rises when a count could change."""
@@ -90,11 +90,6 @@ def normalised(record: Record) -> Record:
     """Return a record whose mention is in the form in which mentions are compared."""
     mention = normalise_mention(record.mention)
     return record if mention == record.mention else replace(record, mention=mention)
-
-
-def type_of(entity: Entity, fine: bool) -> str:
-    """Return the type that is scored: the fine one if asked for and known."""
-    return entity.fine_type if fine and entity.fine_type is not None else entity.type
 
 
 def span_name(span: Span) -> str:

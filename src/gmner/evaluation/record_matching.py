@@ -15,7 +15,6 @@ from gmner.evaluation.compared import (
     named_by_span,
     normalised,
     signature,
-    type_of,
 )
 
 AUTHORS_FRAME = Frame("absolute", min_pixels=256 * 28 * 28, max_pixels=1024 * 28 * 28)
@@ -49,7 +48,7 @@ class RecordMatching:
 
     def compare(self, sample: Sample, predicted: Sequence[Record], iou: float, fine: bool = False) -> ComparedTweet:
         """Return a tweet as this convention compares it; with `fine` the gold types are the fine ones."""
-        gold = [Record(normalise_mention(e.mention), type_of(e, fine), e.boxes) for e in sample.entities]
+        gold = [Record(normalise_mention(e.mention), e.label(fine), e.boxes) for e in sample.entities]
         guesses = [normalised(record) for record in predicted]
         if self.match == "span":
             spans = align(guesses, sample.tokens)

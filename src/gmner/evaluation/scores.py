@@ -16,7 +16,7 @@ from gmner.core.records import Record, Sample
 from gmner.errors import DataError
 from gmner.evaluation.bootstrap import interval
 from gmner.evaluation.calibration import calibration, judged_confidences
-from gmner.evaluation.compared import ComparedTweet, Convention, SystemRecord, type_of
+from gmner.evaluation.compared import ComparedTweet, Convention, SystemRecord
 from gmner.evaluation.conventions import convention_of
 from gmner.evaluation.counts import (
     TASKS,
@@ -52,7 +52,7 @@ def make_scores(stage: ScoresStage, samples_path: Path, predictions_path: Path, 
 def known_types(samples: Iterable[Sample], fine: bool) -> frozenset[str]:
     """Return the types that a system may say: those of the annotation and of the dataset's papers."""
     usual = all_fine_types() if fine else COARSE_TYPES
-    return frozenset(usual).union(type_of(e, fine) for sample in samples for e in sample.entities)
+    return frozenset(usual).union(e.label(fine) for sample in samples for e in sample.entities)
 
 
 def pairs_of_tables(samples_path: Path, predictions_path: Path, split: str) -> Iterator[tuple[Sample, dict[str, Any]]]:

@@ -16,7 +16,7 @@ from gmner.config.stages import TargetsStage
 from gmner.core.answer import clean_reasoning, render_answer
 from gmner.core.boxes import Boxes
 from gmner.core.frame import Frame
-from gmner.core.records import Box, Entity, Record, Sample
+from gmner.core.records import Box, Record, Sample
 from gmner.errors import DataError
 from gmner.storage.tables import BOX, BOXES, RATIONALES, TARGETS, read_samples, read_table, sample_groups, table_writer
 from gmner.targets.grbp import Keys, Perturbed, keys_of, perturb_boxes, row_keys
@@ -286,15 +286,10 @@ def _completions(samples: Sequence[Sample], texts: Sequence[str | None], boxes: 
     rows = iter(boxes.astype(np.int64).tolist())
     for sample, text in zip(samples, texts, strict=True):
         records = [
-            Record(entity.mention, label_of(entity, fine), tuple(next(rows) for _ in entity.boxes))
+            Record(entity.mention, entity.label(fine), tuple(next(rows) for _ in entity.boxes))
             for entity in sample.entities
         ]
         yield render_answer(records, text)
-
-
-def label_of(entity: Entity, fine: bool) -> str:
-    """Return the type that is scored: the fine one where `fine` is set and the data set knows it."""
-    return entity.fine_type if fine and entity.fine_type is not None else entity.type
 
 
 def _epoch_table(

@@ -70,5 +70,5 @@ def gold_records(sample: Sample, frame: Frame, fine: bool) -> list[Record]:
         if entity.boxes:
             rounded = frame.to_model(list(entity.boxes), sample.size_wh).round().tolist()
             boxes = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rounded)
-        records.append(Record(entity.mention, (entity.fine_type if fine else entity.type) or entity.type, boxes))
+        records.append(Record(entity.mention, entity.label(fine), boxes))
     return records
